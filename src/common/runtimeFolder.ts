@@ -41,7 +41,8 @@ export function refuseFolder(folder: string, uid: number): string | undefined {
   const stat = lstatSync(folder, { throwIfNoEntry: false });
   if (!stat) return `${folder} does not exist.`;
   if (!stat.isDirectory()) return `${folder} is not a folder. Remove it and reload the window.`;
-  if (uid >= 0 && stat.uid !== uid) return `${folder} belongs to another user (uid ${stat.uid}). Remove it, or set XDG_RUNTIME_DIR to a folder of your own.`;
+  if (uid >= 0 && stat.uid !== uid)
+    return `${folder} belongs to another user (uid ${stat.uid}). Remove it, or set XDG_RUNTIME_DIR to a folder of your own.`;
   if (uid >= 0 && (stat.mode & 0o077) !== 0) return `${folder} can be entered by others. Run: chmod 700 ${folder}`;
   return undefined;
 }
@@ -49,7 +50,8 @@ export function refuseFolder(folder: string, uid: number): string | undefined {
 /** Creates `folder` with mode 0700 if it is missing, and tightens one of our own that is open to others. Returns the reason if it stays unusable. */
 export function prepareFolder(folder: string, uid: number): string | undefined {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    // Parents are not made: a runtime folder that the system did not provide is none. Windows has no such folder to begin with.
+    if (!lstatSync(folder, { throwIfNoEntry: false })) mkdirSync(folder, { recursive: process.platform === 'win32', mode: 0o700 });
     const stat = lstatSync(folder);
     if (stat.isDirectory() && uid >= 0 && stat.uid === uid && (stat.mode & 0o077) !== 0) chmodSync(folder, 0o700);
   } catch (error) {

@@ -1,0 +1,166 @@
+import { Emitter, type Disposable } from '../common/disposable.ts';
+import type { Clock } from '../common/clock.ts';
+import { newId } from '../common/identifiers.ts';
+import type { Decision } from '../mcp/decision.ts';
+import type { Principal } from '../mcp/principal.ts';
+import type { Database } from '../store/database.ts';
+import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
+import { z } from 'zod';
+import { decide, type Call, type Policy } from './decide.ts';
+import { Grant, isLive, type Target } from './grant.ts';
+
+const PauseState = z.strictObject({ id: z.literal('pause'), version: z.literal(1), paused: z.boolean(), at: z.number().int() });
+
+/** Grants older than this beyond their expiry are removed from the database, milliseconds. Until then they explain a denial. */
+const KEEP_EXPIRED_MS = 24 * 60 * 60 * 1000;
+
+/** How the user wants a new server to start. */
+export type StartingAccess = 'nothing' | 'reading' | 'ask' | 'everything';
+
+/** A grant as it is asked for: everything but what the store adds. */
+export type NewGrant = Omit<Grant, 'version' | 'id' | 'createdAt'>;
+
+/** Grants and the pause, in the database, shared by all windows. */
+export class Access implements Disposable {
+  readonly #grants: SignedCollection<Grant>;
+  readonly #state: SignedCollection<z.infer<typeof PauseState>>;
+  readonly #clock: Clock;
+  readonly #changed = new Emitter<undefined>();
+  readonly #expired = new Emitter<undefined>();
+  readonly #subscriptions: Disposable[];
+  #watchedExpiry: number | undefined;
+  #byServer: { readonly rows: ReadonlyMap<string, Grant>; readonly index: ReadonlyMap<string, readonly Grant[]> } | undefined;
+
+  /** Fires when grants or the pause changed, in this window at once, in another at the next look (see {@link refresh}). */
+  readonly onDidChange = this.#changed.event;
+
+  /** Fires when a grant has come to its end. Calls that it let through run on; only new ones are concerned. */
+  readonly onDidExpire = this.#expired.event;
+
+  constructor(db: Database, key: MacKey, clock: Clock) {
+    this.#grants = new SignedCollection(db, 'grant', Grant, key);
+    this.#state = new SignedCollection(db, 'access-state', PauseState, key);
+    this.#clock = clock;
+    this.#subscriptions = [this.#grants, this.#state].map((c) => c.onDidChange(() => this.#changed.fire(undefined)));
+  }
+
+  /** Decides a call by what is stored now. Throws StoreError if the database can't be read; the caller denies. */
+  decide(principal: Principal, call: Call): Decision {
+    return decide(principal, call, this.forServer(call.server), this.policy(), this.#clock.now());
+  }
+
+  policy(): Policy {
+    const state = this.#state.rows().get('pause');
+    // A pause row that was tampered with counts as a pause: deny on doubt.
+    return { paused: state?.paused ?? this.#state.tampering().length > 0 };
+  }
+
+  /** Grants of one server, expired ones included. */
+  forServer(server: string): readonly Grant[] {
+    const rows = this.#grants.rows();
+    if (this.#byServer?.rows !== rows) {
+      const index = new Map<string, Grant[]>();
+      for (const grant of rows.values()) {
+        const list = index.get(grant.server);
+        if (list) list.push(grant);
+        else index.set(grant.server, [grant]);
+      }
+      this.#byServer = { rows, index };
+    }
+    return this.#byServer.index.get(server) ?? [];
+  }
+
+  all(): readonly Grant[] {
+    return [...this.#grants.rows().values()];
+  }
+
+  /** Gives a grant. It replaces those of the same target, scope and effect kind, so that repeating an answer leaves one row. */
+  give(grant: NewGrant): Grant {
+    const now = this.#clock.now();
+    const row: Grant = { version: 1, id: newId('grant'), createdAt: now, ...grant };
+    const superseded = this.all().filter(
+      (old) =>
+        (old.server === row.server && sameTarget(old.target, row.target) && sameScope(old, row)) ||
+        (old.expiresAt !== undefined && old.expiresAt < now - KEEP_EXPIRED_MS),
+    );
+    this.#grants.write(
+      [row],
+      superseded.map((g) => g.id),
+    );
+    return row;
+  }
+
+  /** Withdraws grants by id. */
+  revoke(ids: readonly string[]): void {
+    if (ids.length > 0) this.#grants.write([], ids);
+  }
+
+  /**
+   * Sets what one tool (or the resources or prompts) of a server is from now on, everywhere: takes away every grant that names just
+   * that, and gives one with the wanted effect.
+   */
+  set(server: string, target: Target, effect: Grant['effect'], givenBy: Grant['givenBy'], expiresAt?: number): Grant {
+    this.revoke(
+      this.forServer(server)
+        .filter((g) => sameTarget(g.target, target))
+        .map((g) => g.id),
+    );
+    return this.give({ server, target, effect, scope: {}, givenBy, ...(expiresAt === undefined ? {} : { expiresAt }) });
+  }
+
+  /** Gives the grants with which a server starts. */
+  start(server: string, access: StartingAccess, givenBy: Grant['givenBy']): void {
+    const give = (kind: 'all-tools' | 'reading-tools' | 'resources' | 'prompts' | 'completion', effect: Grant['effect']) =>
+      this.give({ server, target: { kind }, effect, scope: {}, givenBy });
+    this.revoke(this.forServer(server).map((g) => g.id));
+    if (access === 'nothing') return;
+    if (access === 'reading') give('reading-tools', 'allow');
+    else give('all-tools', access === 'everything' ? 'allow' : 'ask');
+    const rest = access === 'ask' ? 'ask' : 'allow';
+    give('resources', rest);
+    give('prompts', rest);
+    give('completion', 'allow');
+  }
+
+  /** Takes away everything that was granted for a server. */
+  revokeServer(server: string): void {
+    this.revoke(this.forServer(server).map((g) => g.id));
+  }
+
+  setPaused(paused: boolean): void {
+    this.#state.write([{ id: 'pause', version: 1, paused, at: this.#clock.now() }]);
+  }
+
+  /** Notices what other windows changed and what expired, and fires the events for it. */
+  refresh(): void {
+    this.#grants.refresh();
+    this.#state.refresh();
+    if (this.#watchedExpiry !== undefined && this.#watchedExpiry <= this.#clock.now()) this.#expired.fire(undefined);
+    this.#watchedExpiry = this.nextExpiry();
+  }
+
+  /** The next instant at which a grant expires, milliseconds since the epoch. */
+  nextExpiry(): number | undefined {
+    const now = this.#clock.now();
+    const times = this.all().flatMap((g) => (g.expiresAt !== undefined && isLive(g, now) ? [g.expiresAt] : []));
+    return times.length > 0 ? Math.min(...times) : undefined;
+  }
+
+  tampering(): readonly Tampering[] {
+    return [...this.#grants.tampering(), ...this.#state.tampering()];
+  }
+
+  dispose(): void {
+    for (const s of this.#subscriptions) s.dispose();
+    this.#changed.dispose();
+    this.#expired.dispose();
+  }
+}
+
+function sameTarget(a: Target, b: Target): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function sameScope(a: Grant, b: Grant): boolean {
+  return a.scope.client === b.scope.client && a.scope.window === b.scope.window && a.scope.workspace === b.scope.workspace;
+}

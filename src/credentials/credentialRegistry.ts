@@ -1,0 +1,127 @@
+import { Emitter, type Disposable } from '../common/disposable.ts';
+import type { Clock } from '../common/clock.ts';
+import { newId } from '../common/identifiers.ts';
+import type { Database } from '../store/database.ts';
+import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
+import { Credential, type Placement } from './credential.ts';
+import type { Secret } from './secret.ts';
+import type { Vault } from './vault.ts';
+
+/** How long uses are gathered before they are written, milliseconds. */
+const FLUSH_AFTER_MS = 1000;
+
+/** Use of a credential, for showing. */
+export interface CredentialUse {
+  readonly at: number;
+  readonly count: number;
+}
+
+/** Named credentials: what is known about them in the database, their values in the vault. */
+export class CredentialRegistry implements Disposable {
+  readonly vault: Vault;
+  readonly #db: Database;
+  readonly #collection: SignedCollection<Credential>;
+  readonly #clock: Clock;
+  readonly #changed = new Emitter<undefined>();
+  readonly #subscription: Disposable;
+  readonly #uses = new Map<string, number>();
+  #flushTimer: Disposable | undefined;
+
+  /** Fires when a credential was added, replaced or forgotten, in any window. */
+  readonly onDidChange = this.#changed.event;
+
+  constructor(db: Database, key: MacKey, vault: Vault, clock: Clock) {
+    this.#db = db;
+    this.vault = vault;
+    this.#clock = clock;
+    this.#collection = new SignedCollection(db, 'credential', Credential, key);
+    this.#subscription = this.#collection.onDidChange(() => this.#changed.fire(undefined));
+  }
+
+  list(): Credential[] {
+    return [...this.#collection.rows().values()].sort((a, b) => a.name.localeCompare(b.name));
+  }
+
+  get(id: string): Credential | undefined {
+    return this.#collection.rows().get(id);
+  }
+
+  /** Seals a new credential. The secret is stored first: a row never names a value that isn't there. */
+  async seal(name: string, placement: Placement, origins: readonly string[], secret: Secret): Promise<Credential> {
+    const row: Credential = {
+      version: 1,
+      id: newId('cred'),
+      name,
+      placement,
+      origins: [...origins],
+      revision: 1,
+      createdAt: this.#clock.now(),
+    };
+    await this.vault.seal(row.id, secret, origins, 1);
+    this.#collection.write([row]);
+    return row;
+  }
+
+  /** Puts another value in the place of a credential's. It stays bound to the same origins. */
+  async replace(id: string, secret: Secret): Promise<Credential | undefined> {
+    const old = this.get(id);
+    if (!old) return undefined;
+    const row: Credential = { ...old, revision: old.revision + 1, replacedAt: this.#clock.now() };
+    await this.vault.seal(id, secret, old.origins, row.revision);
+    this.#collection.write([row]);
+    return row;
+  }
+
+  /** Forgets a credential and its value. */
+  async forget(id: string): Promise<void> {
+    await this.vault.forget(id);
+    this.#collection.write([], [id]);
+    this.#db.run('DELETE FROM credential_use WHERE credential = ?', id);
+  }
+
+  /** Notes that a credential went out. Written to the database a moment later, many uses at once; the record itself is elsewhere. */
+  used(id: string): void {
+    this.#uses.set(id, (this.#uses.get(id) ?? 0) + 1);
+    this.#flushTimer ??= this.#clock.after(FLUSH_AFTER_MS, () => this.#flushUses());
+  }
+
+  #flushUses(): void {
+    this.#flushTimer = undefined;
+    const uses = [...this.#uses];
+    this.#uses.clear();
+    try {
+      for (const [id, count] of uses) {
+        this.#db.run(
+          'INSERT INTO credential_use (credential, at, count) VALUES (?, ?, ?) ON CONFLICT (credential) DO UPDATE SET at = excluded.at, count = count + excluded.count',
+          id,
+          this.#clock.now(),
+          count,
+        );
+      }
+    } catch {
+      // Only a display of when a credential was last used; the audit record holds every use.
+      return;
+    }
+    if (uses.length > 0) this.#changed.fire(undefined);
+  }
+
+  lastUse(id: string): CredentialUse | undefined {
+    const row = this.#db.get('SELECT at, count FROM credential_use WHERE credential = ?', id);
+    return row === undefined ? undefined : { at: Number(row['at']), count: Number(row['count']) };
+  }
+
+  refresh(): void {
+    this.#collection.refresh();
+  }
+
+  tampering(): readonly Tampering[] {
+    return this.#collection.tampering();
+  }
+
+  dispose(): void {
+    this.#flushTimer?.dispose();
+    this.#flushUses();
+    this.#subscription.dispose();
+    this.#changed.dispose();
+  }
+}

@@ -1,0 +1,147 @@
+/** A place where a known secret was found. Offsets count bytes of the text that was searched. */
+export interface SecretMatch {
+  readonly start: number;
+  readonly end: number;
+  /** Id given at {@link KnownSecrets.set}. */
+  readonly id: string;
+  /** How it was written. */
+  readonly form: SecretForm;
+}
+
+export type SecretForm = 'as is' | 'base64' | 'hex' | 'percent-encoded';
+
+interface Pattern {
+  readonly id: string;
+  readonly form: SecretForm;
+  readonly bytes: Buffer;
+  /** Compared without regard to the case of ASCII letters. */
+  readonly anyCase: boolean;
+  /** Characters beside the pattern that carry some bits of the secret, to be covered too. */
+  readonly left: 0 | 1;
+  readonly right: 0 | 1;
+}
+
+/**
+ * Finds secrets by their value: as they are, in base64 and base64url at any alignment, in hex and percent-encoded. Searching is
+ * native substring search, one pass per pattern; a text that holds none costs about a microsecond per pattern and 10 KB.
+ */
+export class KnownSecrets {
+  readonly #patterns = new Map<string, readonly Pattern[]>();
+
+  /** Adds or replaces the secret `id`. */
+  set(id: string, value: string): void {
+    this.#patterns.set(id, patternsOf(id, value));
+  }
+
+  delete(id: string): void {
+    this.#patterns.delete(id);
+  }
+
+  get size(): number {
+    return this.#patterns.size;
+  }
+
+  /** All places in `text` (UTF-8), merged where they overlap, in order. `only` limits the search to some secrets. */
+  find(text: Buffer, only?: (id: string) => boolean): SecretMatch[] {
+    const out: SecretMatch[] = [];
+    let lower: Buffer | undefined;
+    for (const [id, patterns] of this.#patterns) {
+      if (only && !only(id)) continue;
+      for (const pattern of patterns) {
+        if (pattern.bytes.length > text.length) continue;
+        const haystack = pattern.anyCase ? (lower ??= lowerCase(text)) : text;
+        for (let at = haystack.indexOf(pattern.bytes); at >= 0; at = haystack.indexOf(pattern.bytes, at + 1)) {
+          const end = at + pattern.bytes.length;
+          out.push({
+            start: pattern.left === 1 && isSextet(text[at - 1]) ? at - 1 : at,
+            end: pattern.right === 1 && isSextet(text[end]) ? end + 1 : end,
+            id,
+            form: pattern.form,
+          });
+        }
+      }
+    }
+    return out.length > 1 ? merge(out) : out;
+  }
+}
+
+function patternsOf(id: string, value: string): Pattern[] {
+  const bytes = Buffer.from(value, 'utf8');
+  const plain = (form: SecretForm, text: string, anyCase = false): Pattern => ({
+    id,
+    form,
+    bytes: Buffer.from(text, 'utf8'),
+    anyCase,
+    left: 0,
+    right: 0,
+  });
+  const patterns: Pattern[] = [plain('as is', value), plain('hex', bytes.toString('hex'), true)];
+  for (const { text, left, right } of base64Cores(bytes)) {
+    for (const spelling of new Set([text, text.replaceAll('+', '-').replaceAll('/', '_')])) {
+      patterns.push({ id, form: 'base64', bytes: Buffer.from(spelling, 'latin1'), anyCase: false, left, right });
+    }
+  }
+  const percent = (keep: RegExp) =>
+    Array.from(bytes, (b) => (keep.test(String.fromCharCode(b)) ? String.fromCharCode(b) : `%${b.toString(16).padStart(2, '0')}`)).join('');
+  // The sets of characters that encodeURIComponent, RFC 3986 and form encoding leave alone, and the one that leaves nothing.
+  const dressed = new Set([percent(/[A-Za-z0-9\-_.!~*'()]/), percent(/[A-Za-z0-9\-_.~]/), percent(/[A-Za-z0-9*\-._]/), percent(/[^\s\S]/)]);
+  dressed.delete(value);
+  for (const text of dressed) {
+    for (const spelling of new Set([text, text.replace(/%../g, (m) => m.toUpperCase())])) patterns.push(plain('percent-encoded', spelling));
+  }
+  return patterns;
+}
+
+/**
+ * The characters of the base64 of `bytes` that do not depend on what stands before or behind it, at each of the three alignments
+ * (RFC 4648, 4), and whether a character beside them carries some of its bits.
+ */
+function base64Cores(bytes: Buffer): { readonly text: string; readonly left: 0 | 1; readonly right: 0 | 1 }[] {
+  return [0, 1, 2].flatMap((shift) => {
+    const text = Buffer.concat([Buffer.alloc(shift), bytes])
+      .toString('base64')
+      .replace(/=+$/, '');
+    const first = shift === 0 ? 0 : shift + 1;
+    const bits = (bytes.length + shift) * 8;
+    const core = text.slice(first, Math.floor(bits / 6));
+    return core.length >= MIN_CORE
+      ? [{ text: core, left: shift === 0 ? (0 as const) : (1 as const), right: bits % 6 === 0 ? (0 as const) : (1 as const) }]
+      : [];
+  });
+}
+
+function isSextet(c: number | undefined): boolean {
+  return (
+    c !== undefined &&
+    ((c >= 0x30 && c <= 0x39) ||
+      (c >= 0x41 && c <= 0x5a) ||
+      (c >= 0x61 && c <= 0x7a) ||
+      c === 0x2b ||
+      c === 0x2f ||
+      c === 0x2d ||
+      c === 0x5f)
+  );
+}
+
+/** Shortest base64 core that is searched for, characters: an 8-byte secret gives 9 or 10. */
+const MIN_CORE = 9;
+
+function lowerCase(text: Buffer): Buffer {
+  const out = Buffer.from(text);
+  for (let i = 0; i < out.length; i++) {
+    const c = out[i] as number;
+    if (c >= 0x41 && c <= 0x5a) out[i] = c | 0x20;
+  }
+  return out;
+}
+
+function merge(matches: SecretMatch[]): SecretMatch[] {
+  matches.sort((a, b) => a.start - b.start || b.end - a.end);
+  const out: SecretMatch[] = [];
+  for (const match of matches) {
+    const last = out.at(-1);
+    if (last && match.start < last.end) out[out.length - 1] = { ...last, end: Math.max(last.end, match.end) };
+    else out.push(match);
+  }
+  return out;
+}

@@ -1,0 +1,192 @@
+import { isUtf8 } from 'node:buffer';
+import type { KnownSecrets, SecretMatch } from '../detection/knownSecrets.ts';
+import type { Finding } from '../mcp/finding.ts';
+import { JsonFault, JsonReader, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
+
+/** What inspection made of a piece of content. */
+export interface Inspected {
+  /** The same bytes if nothing was found. */
+  readonly bytes: Buffer;
+  readonly findings: readonly Finding[];
+}
+
+/** Text that stands for a secret that was taken out. The model reads it, so it says what happened. */
+export function redactionMark(credential: string): string {
+  return `⟦culvert: ${credential} redacted⟧`;
+}
+
+const BACKSLASH = 0x5c;
+
+/** Looks at everything that passes and takes out what must not. */
+export class Inspector {
+  readonly #secrets: KnownSecrets;
+  readonly #nameOf: (id: string) => string;
+
+  /** `nameOf` gives the name of a secret by its id, for marks and findings. */
+  constructor(secrets: KnownSecrets, nameOf: (id: string) => string) {
+    this.#secrets = secrets;
+    this.#nameOf = nameOf;
+  }
+
+  /** One JSON message on its way to the agent: every known secret, in any string, key or number, becomes a mark. */
+  message(bytes: Buffer): Inspected {
+    const raw = this.#secrets.find(bytes);
+    const escaped = bytes.includes(BACKSLASH);
+    if (raw.length === 0 && !escaped) return { bytes, findings: [] };
+    let tokens: Span[];
+    try {
+      tokens = scalarsOf(bytes);
+    } catch (error) {
+      if (!(error instanceof JsonFault)) throw error;
+      // No JSON parser reads this, unless it is only too deep for ours: then nothing of it may pass unseen.
+      if (error.kind === 'syntax') return this.text(bytes);
+      return { bytes: Buffer.from('"⟦culvert: message nested too deep to be checked⟧"', 'utf8'), findings: [] };
+    }
+    const findings: Finding[] = [];
+    const edits: Edit[] = [];
+    const touched = new Set<Span>();
+    if (escaped) {
+      for (const token of tokens) {
+        if (bytes[token.start] !== 0x22 || bytes.subarray(token.start, token.end).indexOf(BACKSLASH) < 0) continue;
+        const text = Buffer.from(JSON.parse(bytes.toString('utf8', token.start, token.end)) as string, 'utf8');
+        const matches = this.#secrets.find(text);
+        if (matches.length === 0) continue;
+        touched.add(token);
+        edits.push({ span: token, replacement: JSON.stringify(this.#mark(text, matches, findings).toString('utf8')) });
+      }
+    }
+    let at = 0;
+    for (const match of raw) {
+      while (at < tokens.length && (tokens[at] as Span).end <= match.start) at++;
+      const token = tokens[at];
+      if (token && touched.has(token)) continue;
+      if (!token || match.start < token.start || match.end > token.end) {
+        // A secret that lies across tokens can't be cut out of JSON: nothing of the message may pass.
+        findings.push(this.#finding(match, 'blocked'));
+        return { bytes: Buffer.from(JSON.stringify(redactionMark(this.#nameOf(match.id))), 'utf8'), findings };
+      }
+      findings.push(this.#finding(match, 'redacted'));
+      const mark = JSON.stringify(redactionMark(this.#nameOf(match.id)));
+      if (bytes[token.start] === 0x22)
+        edits.push({
+          span: { start: Math.max(match.start, token.start + 1), end: Math.min(match.end, token.end - 1) },
+          replacement: mark.slice(1, -1),
+        });
+      else if (!touched.has(token)) {
+        touched.add(token);
+        edits.push({ span: token, replacement: mark });
+      }
+    }
+    return { bytes: applyEdits(bytes, edits), findings };
+  }
+
+  /** Content that is no JSON (an error page, a stray line): marks in place. */
+  text(bytes: Buffer): Inspected {
+    const matches = this.#secrets.find(bytes);
+    if (matches.length === 0) return { bytes, findings: [] };
+    const findings: Finding[] = [];
+    return { bytes: this.#mark(bytes, matches, findings), findings };
+  }
+
+  /** Values of headers on their way to the agent. */
+  headers(headers: Readonly<Record<string, string | string[]>>): {
+    readonly headers: Record<string, string | string[]>;
+    readonly findings: readonly Finding[];
+  } {
+    const findings: Finding[] = [];
+    const clean = (value: string) => {
+      const matches = this.#secrets.find(Buffer.from(value, 'latin1'));
+      for (const match of matches) findings.push(this.#finding(match, 'redacted'));
+      return matches.length > 0 ? '[culvert: redacted]' : value;
+    };
+    const out: Record<string, string | string[]> = {};
+    for (const [name, value] of Object.entries(headers)) out[name] = Array.isArray(value) ? value.map(clean) : clean(value);
+    return { headers: out, findings };
+  }
+
+  /**
+   * A message on its way to a server: which of the secrets that must not go there it holds. `foreign` tells by id. `scope` is text
+   * beside the body, such as header values.
+   */
+  outgoing(bytes: Buffer, beside: readonly string[], foreign: (id: string) => boolean): readonly Finding[] {
+    if (this.#secrets.size === 0) return [];
+    const matches = [
+      ...this.#secrets.find(bytes, foreign),
+      ...beside.flatMap((text) => this.#secrets.find(Buffer.from(text, 'utf8'), foreign)),
+    ];
+    if (bytes.includes(BACKSLASH)) {
+      for (const token of scalarsOf(bytes)) {
+        if (bytes[token.start] !== 0x22 || bytes.subarray(token.start, token.end).indexOf(BACKSLASH) < 0) continue;
+        matches.push(
+          ...this.#secrets.find(Buffer.from(JSON.parse(bytes.toString('utf8', token.start, token.end)) as string, 'utf8'), foreign),
+        );
+      }
+    }
+    const seen = new Map<string, Finding>();
+    for (const match of matches) seen.set(`${match.id} ${match.form}`, { ...this.#finding(match, 'blocked'), direction: 'to-server' });
+    return [...seen.values()];
+  }
+
+  /** The same text with every known secret replaced, for showing and recording. */
+  redactForDisplay(text: string): string {
+    const bytes = Buffer.from(text, 'utf8');
+    return isUtf8(bytes) ? this.message(bytes).bytes.toString('utf8') : '';
+  }
+
+  #mark(text: Buffer, matches: readonly SecretMatch[], findings: Finding[]): Buffer {
+    return applyEdits(
+      text,
+      matches.map((match) => {
+        findings.push(this.#finding(match, 'redacted'));
+        return { span: match, replacement: redactionMark(this.#nameOf(match.id)) };
+      }),
+    );
+  }
+
+  #finding(match: SecretMatch, action: Finding['action']): Finding {
+    return { rule: 'known-secret', severity: 'high', subject: this.#nameOf(match.id), direction: 'to-agent', form: match.form, action };
+  }
+}
+
+/** Every string (keys too), number and literal of a JSON text, in order. */
+function scalarsOf(bytes: Buffer): Span[] {
+  const out: Span[] = [];
+  const reader = new JsonReader(bytes, { duplicates: 'allow' });
+  const visit = (at: number, depth: number): number => {
+    switch (valueKind(bytes, at)) {
+      case 'object': {
+        let i = reader.skipSpace(at + 1);
+        if (depth >= 512) throw new JsonFault('depth', at, 'nested too deep');
+        while (bytes[i] !== 0x7d) {
+          if (bytes[i] !== 0x22) throw new JsonFault('syntax', i, 'expected a key');
+          const end = reader.skipString(i);
+          out.push({ start: i, end });
+          i = reader.skipSpace(end);
+          if (bytes[i] !== 0x3a) throw new JsonFault('syntax', i, 'expected a colon');
+          i = reader.skipSpace(visit(reader.skipSpace(i + 1), depth + 1));
+          if (bytes[i] === 0x2c) i = reader.skipSpace(i + 1);
+          else if (bytes[i] !== 0x7d) throw new JsonFault('syntax', i, 'expected a comma or a closing brace');
+        }
+        return i + 1;
+      }
+      case 'array': {
+        let i = reader.skipSpace(at + 1);
+        if (depth >= 512) throw new JsonFault('depth', at, 'nested too deep');
+        while (bytes[i] !== 0x5d) {
+          i = reader.skipSpace(visit(i, depth + 1));
+          if (bytes[i] === 0x2c) i = reader.skipSpace(i + 1);
+          else if (bytes[i] !== 0x5d) throw new JsonFault('syntax', i, 'expected a comma or a closing bracket');
+        }
+        return i + 1;
+      }
+      default: {
+        const end = reader.skipValue(at, 0);
+        out.push({ start: at, end });
+        return end;
+      }
+    }
+  };
+  const end = visit(reader.skipSpace(0), 0);
+  if (reader.skipSpace(end) !== bytes.length) throw new JsonFault('syntax', end, 'something follows the value');
+  return out;
+}

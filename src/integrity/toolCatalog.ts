@@ -1,0 +1,116 @@
+import { hash } from 'node:crypto';
+import { z } from 'zod';
+import { Emitter, type Disposable } from '../common/disposable.ts';
+import type { Clock } from '../common/clock.ts';
+import type { Database } from '../store/database.ts';
+import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
+
+/** Longest description that is kept for showing, characters. */
+const MAX_DESCRIPTION_CHARACTERS = 400;
+
+/** A tool as the server describes it. */
+export const KnownTool = z.strictObject({
+  /** Exact name. */
+  name: z.string(),
+  title: z.string().optional(),
+  description: z.string().optional(),
+  /** Whether it said that it only reads when it was first seen. A later claim does not change this (a server must not widen a grant). */
+  reads: z.boolean(),
+  /** SHA-256 of the definition as the server sent it, hex. */
+  digest: z.string(),
+});
+export type KnownTool = z.infer<typeof KnownTool>;
+
+const ServerTools = z.strictObject({ id: z.string(), version: z.literal(1), tools: z.array(KnownTool), seenAt: z.number().int() });
+
+/** One tool of a `tools/list` result: its name and the bytes of its definition. */
+export interface ListedTool {
+  readonly name: string;
+  readonly definition: string;
+}
+
+/** Remembers the tools of each server, pins their definitions, and notices when a definition changes. */
+export class ToolCatalog implements Disposable {
+  readonly #collection: SignedCollection<z.infer<typeof ServerTools>>;
+  readonly #clock: Clock;
+  readonly #changed = new Emitter<string>();
+  readonly #subscription: Disposable;
+
+  /** Fires with the server's id. */
+  readonly onDidChange = this.#changed.event;
+
+  constructor(db: Database, key: MacKey, clock: Clock) {
+    this.#collection = new SignedCollection(db, 'server-tools', ServerTools, key);
+    this.#clock = clock;
+    this.#subscription = this.#collection.onDidChange(() => this.#changed.fire('*'));
+  }
+
+  tools(server: string): readonly KnownTool[] {
+    return this.#collection.rows().get(server)?.tools ?? [];
+  }
+
+  /** Whether the tool said that it only reads when it was first seen. */
+  reads(server: string, tool: string): boolean {
+    return this.tools(server).find((t) => t.name === tool)?.reads ?? false;
+  }
+
+  /**
+   * Takes in a page of a `tools/list` result; `first` starts a new listing. Returns the names of tools whose definition is not the
+   * one that was pinned. Tools that are no longer listed are kept, so that a server can't unpin a tool by hiding it for a while.
+   */
+  observe(server: string, page: readonly ListedTool[]): string[] {
+    const known = new Map(this.tools(server).map((t) => [t.name, t]));
+    const drifted: string[] = [];
+    let changed = false;
+    for (const { name, definition } of page) {
+      const digest = hash('sha256', definition);
+      const old = known.get(name);
+      if (old?.digest === digest) continue;
+      if (old) drifted.push(name);
+      changed = true;
+      const seen = describe(name, definition, digest);
+      known.set(name, old ? { ...seen, reads: old.reads } : seen);
+    }
+    if (changed) this.#collection.write([{ id: server, version: 1, tools: [...known.values()], seenAt: this.#clock.now() }]);
+    return drifted;
+  }
+
+  forget(server: string): void {
+    this.#collection.write([], [server]);
+  }
+
+  refresh(): void {
+    this.#collection.refresh();
+  }
+
+  tampering(): readonly Tampering[] {
+    return this.#collection.tampering();
+  }
+
+  dispose(): void {
+    this.#subscription.dispose();
+    this.#changed.dispose();
+  }
+}
+
+const Definition = z.object({
+  title: z.string().optional().catch(undefined),
+  description: z.string().optional().catch(undefined),
+  annotations: z
+    .object({ title: z.string().optional().catch(undefined), readOnlyHint: z.boolean().optional().catch(undefined) })
+    .optional()
+    .catch(undefined),
+});
+
+function describe(name: string, definition: string, digest: string): KnownTool {
+  const parsed = Definition.safeParse(JSON.parse(definition));
+  const { title, description, annotations } = parsed.success ? parsed.data : {};
+  const shownTitle = title ?? annotations?.title;
+  return {
+    name,
+    ...(shownTitle === undefined ? {} : { title: shownTitle.slice(0, 100) }),
+    ...(description === undefined ? {} : { description: description.slice(0, MAX_DESCRIPTION_CHARACTERS) }),
+    reads: annotations?.readOnlyHint === true,
+    digest,
+  };
+}

@@ -1,0 +1,200 @@
+import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
+import { chmodSync, rmSync } from 'node:fs';
+import { ID_PATTERN } from '../common/identifiers.ts';
+import type { Disposable } from '../common/disposable.ts';
+import { ListenerError, codeOf, messageOf } from '../common/errors.ts';
+import type { Logger } from '../common/logger.ts';
+import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
+
+/** Largest body of a request, bytes. Arguments that hold files exist; a request above this is refused with 413. */
+export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
+/** Headers of a request, bytes. */
+export const MAX_REQUEST_HEADER_BYTES = 32 * 1024;
+/** Time for a client to send its headers and for a whole request to arrive, milliseconds. */
+export const HEADERS_TIMEOUT_MS = 10_000;
+export const REQUEST_TIMEOUT_MS = 60_000;
+/** Connections of all clients of this window together. */
+export const MAX_CONNECTIONS = 1024;
+
+/** Where to listen: a socket or named pipe, or a port of the loopback interface (0 takes any). */
+export type Address = { readonly kind: 'socket'; readonly path: string } | { readonly kind: 'loopback'; readonly port: number };
+
+/** What the caller's token turned out to be. */
+export type Admission<P> = { readonly kind: 'ok'; readonly capability: P } | { readonly kind: 'expired' } | { readonly kind: 'unknown' };
+
+/** A request that was admitted, complete and bounded. */
+export interface Inbound<P> {
+  readonly httpMethod: 'POST' | 'GET' | 'DELETE';
+  readonly server: string;
+  readonly capability: P;
+  readonly headers: IncomingHttpHeaders;
+  /** Exactly the bytes received; empty for GET and DELETE. */
+  readonly body: Buffer;
+  readonly response: ServerResponse;
+  /** Ends when the client is gone before the response was complete. */
+  readonly gone: AbortSignal;
+}
+
+/** What the listener needs from the rest. */
+export interface ListenerOptions<P> {
+  readonly address: Address;
+  authenticate(authorization: string | undefined, server: string): Admission<P>;
+  handle(inbound: Inbound<P>): Promise<void>;
+  readonly logger: Logger;
+}
+
+const PATH = /^\/servers\/([^/]+)\/mcp$/;
+
+/** Accepts connections of agents, turns away what is malformed, foreign or too large, and hands on the rest. */
+export class Listener<P> implements Disposable {
+  readonly #options: ListenerOptions<P>;
+  readonly #server: http.Server;
+  #address: Address;
+
+  private constructor(options: ListenerOptions<P>) {
+    this.#options = options;
+    this.#address = options.address;
+    this.#server = http.createServer(
+      {
+        maxHeaderSize: MAX_REQUEST_HEADER_BYTES,
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        keepAliveTimeout: 0,
+        insecureHTTPParser: false,
+        noDelay: true,
+      },
+      (request, response) => void this.#accept(request, response),
+    );
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on('clientError', (_error, socket) => {
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+      else socket.destroy();
+    });
+  }
+
+  /** Starts listening. Throws {@link ListenerError} with what to do. */
+  static async open<P>(options: ListenerOptions<P>): Promise<Listener<P>> {
+    const listener = new Listener(options);
+    await listener.#listen();
+    return listener;
+  }
+
+  /** Where it listens; with the real port. */
+  get address(): Address {
+    return this.#address;
+  }
+
+  async #listen(): Promise<void> {
+    const { address } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (error) => reject(asListenerError(error, address)));
+      if (address.kind === 'socket') this.#server.listen({ path: address.path, exclusive: true }, resolve);
+      else this.#server.listen({ host: '127.0.0.1', port: address.port, exclusive: true }, resolve);
+    });
+    this.#server.on('error', (error) => this.#options.logger.error(`The tunnel’s listener failed: ${messageOf(error)}`));
+    if (address.kind === 'socket') {
+      if (process.platform !== 'win32') chmodSync(address.path, 0o600);
+      return;
+    }
+    const bound = this.#server.address();
+    if (bound === null || typeof bound === 'string') throw new ListenerError('CULVERT_LISTENER_FAILED', 'The tunnel has no address.');
+    this.#address = { kind: 'loopback', port: bound.port };
+  }
+
+  dispose(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+    if (this.#address.kind === 'socket' && process.platform !== 'win32') rmSync(this.#address.path, { force: true });
+  }
+
+  async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => {
+      if (!response.writableFinished) gone.abort();
+    });
+    // A broken connection is no fault of ours; the abort above tells whom it concerns.
+    response.on('error', () => undefined);
+    request.on('error', () => undefined);
+    try {
+      await this.#admit(request, response, gone.signal);
+    } catch (error) {
+      this.#options.logger.error(`A request could not be handled: ${messageOf(error)}`);
+      if (!response.headersSent) finish(response, 500);
+      else response.destroy();
+    }
+  }
+
+  async #admit(request: IncomingMessage, response: ServerResponse, gone: AbortSignal): Promise<void> {
+    const { headers } = request;
+    if (!this.#hostIsOurs(headers.host) || !this.#originIsOurs(headers.origin)) { finish(response, 403); return; }
+    const server = PATH.exec(request.url ?? '')?.[1];
+    if (server === undefined || !ID_PATTERN.test(server)) { finish(response, 404); return; }
+    const httpMethod = request.method;
+    if (httpMethod !== 'POST' && httpMethod !== 'GET' && httpMethod !== 'DELETE')
+      { finish(response, 405, { allow: 'GET, POST, DELETE' }); return; }
+    const admission = this.#options.authenticate(headers.authorization, server);
+    if (admission.kind === 'unknown') { finish(response, 401); return; }
+    if (admission.kind === 'expired') {
+      const body = errorBody(undefined, ERROR_CODE.session, 'This connection to Culvert has ended. Connect again.');
+      finish(response, headers['mcp-session-id'] === undefined ? 503 : 404, { 'content-type': 'application/json' }, body); return;
+    }
+    const body = httpMethod === 'POST' ? await readBody(request) : Buffer.alloc(0);
+    if (body === 'too-large') { finish(response, 413, { connection: 'close' }); return; }
+    if (body === 'broken') return;
+    if (httpMethod === 'POST' && !isJson(headers['content-type'])) { finish(response, 415); return; }
+    await this.#options.handle({ httpMethod, server, capability: admission.capability, headers, body, response, gone });
+  }
+
+  #hostIsOurs(host: string | undefined): boolean {
+    if (this.#address.kind === 'socket') return host === 'localhost';
+    return host === `127.0.0.1:${this.#address.port}` || host === `localhost:${this.#address.port}`;
+  }
+
+  #originIsOurs(origin: string | undefined): boolean {
+    if (origin === undefined) return true;
+    return (
+      this.#address.kind === 'loopback' &&
+      (origin === `http://127.0.0.1:${this.#address.port}` || origin === `http://localhost:${this.#address.port}`)
+    );
+  }
+}
+
+function isJson(contentType: string | undefined): boolean {
+  return (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() === 'application/json';
+}
+
+function finish(
+  response: ServerResponse,
+  status: number,
+  headers: Readonly<Record<string, string>> = {},
+  body: Buffer = Buffer.alloc(0),
+): void {
+  response.writeHead(status, { ...headers, 'content-length': body.length }).end(body);
+}
+
+function readBody(request: IncomingMessage): Promise<Buffer | 'too-large' | 'broken'> {
+  if (Number(request.headers['content-length'] ?? 0) > MAX_REQUEST_BYTES) return Promise.resolve('too-large');
+  return new Promise((resolve) => {
+    const parts: Buffer[] = [];
+    let size = 0;
+    request.on('data', (part: Buffer) => {
+      size += part.length;
+      if (size > MAX_REQUEST_BYTES) {
+        request.pause();
+        resolve('too-large');
+      } else parts.push(part);
+    });
+    request.once('end', () => resolve(parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)));
+    request.once('close', () => resolve('broken'));
+  });
+}
+
+function asListenerError(error: Error, address: Address): ListenerError {
+  const where = address.kind === 'socket' ? address.path : `127.0.0.1:${address.port}`;
+  const code = codeOf(error);
+  if (code === 'EADDRINUSE')
+    return new ListenerError('CULVERT_LISTENER_IN_USE', `${where} is in use. Reload the window.`, { cause: error });
+  if (code === 'EACCES' || code === 'EPERM')
+    return new ListenerError('CULVERT_LISTENER_DENIED', `${where} can’t be opened: access denied.`, { cause: error });
+  return new ListenerError('CULVERT_LISTENER_FAILED', `${where} can’t be opened: ${messageOf(error)}.`, { cause: error });
+}

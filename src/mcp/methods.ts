@@ -1,0 +1,49 @@
+/**
+ * What a method needs to be let through (PROTOCOL.md 3):
+ * `session` comes with any access to the server, `tool` is decided per tool, `resource`, `prompt` and `completion` per switch of the
+ * server, `unknown` only where the user allowed that very method.
+ */
+export type MethodClass = 'session' | 'tool' | 'resource' | 'prompt' | 'completion' | 'unknown';
+
+const SESSION = new Set(['initialize', 'ping', 'server/discover', 'logging/setLevel', 'tools/list', 'subscriptions/listen']);
+
+/** Class of a method that a client calls. Exact and case-sensitive. */
+export function classifyMethod(method: string): MethodClass {
+  if (method === 'tools/call') return 'tool';
+  if (SESSION.has(method) || method.startsWith('notifications/') || method.startsWith('tasks/')) return 'session';
+  if (method.startsWith('resources/')) return 'resource';
+  if (method.startsWith('prompts/')) return 'prompt';
+  if (method === 'completion/complete') return 'completion';
+  return 'unknown';
+}
+
+/** Protocol revision with which the modern era begins: no session, no initialize. */
+export const FIRST_MODERN_VERSION = '2026-07-28';
+
+/** Era of one message. The body decides; the header counts only where the body says nothing. */
+export function eraOf(bodyVersion: string | undefined, headerVersion: string | undefined): 'legacy' | 'modern' {
+  if (bodyVersion !== undefined) return 'modern';
+  return headerVersion !== undefined && /^\d{4}-\d{2}-\d{2}$/.test(headerVersion) && headerVersion >= FIRST_MODERN_VERSION
+    ? 'modern'
+    : 'legacy';
+}
+
+/** Codes of the JSON-RPC errors that Culvert itself answers with. Outside -32768..-32000, which JSON-RPC and MCP keep for themselves. */
+export const ERROR_CODE = {
+  denied: -31001,
+  upstream: -31002,
+  closed: -31003,
+  session: -31004,
+} as const;
+
+/** A JSON-RPC error answer. `id` is the raw id of the request, or `undefined` where none could be read. */
+export function errorBody(id: string | undefined, code: number, message: string, data?: Readonly<Record<string, unknown>>): Buffer {
+  const error = JSON.stringify(data ? { code, message, data } : { code, message });
+  return Buffer.from(`{"jsonrpc":"2.0","id":${id ?? 'null'},"error":${error}}`, 'utf8');
+}
+
+/** Decodes a header value of the form `=?base64?…?=` (2026-07-28, transports); other values come back as they are. */
+export function decodeHeaderValue(value: string): string {
+  const match = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/.exec(value);
+  return match?.[1] === undefined ? value : Buffer.from(match[1], 'base64').toString('utf8');
+}

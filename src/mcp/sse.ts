@@ -1,0 +1,140 @@
+/** Cap for one event of a server-sent event stream, bytes. Larger results exist (images as base64) but not above this. */
+export const MAX_EVENT_BYTES = 64 * 1024 * 1024;
+
+const LF = 0x0a;
+const CR = 0x0d;
+
+/** One event, comment or blank block of a stream, with its bytes as received, the blank line that ends it included. */
+export interface SseBlock {
+  readonly raw: Buffer;
+  /** The `data` lines joined with line feeds; `undefined` if the block has none (a comment, a priming event has empty data). */
+  readonly data: Buffer | undefined;
+  /** Value of the last `id` field. */
+  readonly id: string | undefined;
+}
+
+/**
+ * Splits a stream into blocks (HTML Living Standard, 9.2.6): lines end with LF, CRLF or CR; a blank line ends a block; chunks may
+ * split anything. Comment lines that stand alone are given out at once, so that keep-alives keep alive.
+ */
+export class SseSplitter {
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  /** Bytes of the current line seen so far, across chunks. */
+  #lineBytes = 0;
+  #blockBytes = 0;
+  #commentOnly = true;
+  #firstOfLine: number | undefined;
+  #lastWasCr = false;
+  readonly #maxBytes: number;
+
+  constructor(maxBytes: number = MAX_EVENT_BYTES) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Takes a chunk and returns the blocks that it completes. Throws RangeError once a block exceeds the cap. */
+  push(chunk: Buffer): SseBlock[] {
+    const out: SseBlock[] = [];
+    let from = 0;
+    for (let i = 0; i < chunk.length; i++) {
+      const c = chunk[i];
+      if (c === LF && this.#lastWasCr) {
+        // Second half of CRLF. If the CR ended the block, the LF goes out by itself as an empty block: harmless and in order.
+        this.#lastWasCr = false;
+        if (this.#blockBytes === 0) {
+          out.push({ raw: chunk.subarray(i, i + 1), data: undefined, id: undefined });
+          from = i + 1;
+        }
+        continue;
+      }
+      this.#lastWasCr = c === CR;
+      if (c !== LF && c !== CR) {
+        if (this.#lineBytes === 0) this.#firstOfLine = c;
+        this.#lineBytes++;
+        this.#blockBytes++;
+        continue;
+      }
+      const blank = this.#lineBytes === 0;
+      if (!blank && this.#firstOfLine !== 0x3a) this.#commentOnly = false;
+      this.#blockBytes++;
+      this.#lineBytes = 0;
+      if (blank || this.#commentOnly) {
+        out.push(parseBlock(this.#take(chunk.subarray(from, i + 1))));
+        from = i + 1;
+      }
+    }
+    if (from < chunk.length) {
+      this.#pending.push(Buffer.from(chunk.subarray(from)));
+      this.#pendingBytes += chunk.length - from;
+      if (this.#pendingBytes > this.#maxBytes) throw new RangeError(`An event is larger than ${this.#maxBytes} bytes.`);
+    }
+    return out;
+  }
+
+  /** What is left when the stream ends: an unfinished block, or nothing. It is not an event (9.2.6: discarded by readers). */
+  rest(): Buffer {
+    return this.#take(Buffer.alloc(0));
+  }
+
+  #take(tail: Buffer): Buffer {
+    const raw = this.#pending.length > 0 ? Buffer.concat([...this.#pending, tail]) : tail;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    this.#blockBytes = 0;
+    this.#lineBytes = 0;
+    this.#commentOnly = true;
+    return raw;
+  }
+}
+
+function parseBlock(raw: Buffer): SseBlock {
+  const data: Buffer[] = [];
+  let id: string | undefined;
+  for (const { name, value } of fields(raw)) {
+    if (name === 'data') data.push(value);
+    else if (name === 'id') id = value.toString('utf8');
+  }
+  if (data.length === 0) return { raw, data: undefined, id };
+  return { raw, data: data.length === 1 ? data[0] : Buffer.concat(data.flatMap((d, i) => (i === 0 ? [d] : [Buffer.from('\n'), d]))), id };
+}
+
+interface Field {
+  readonly name: string;
+  readonly value: Buffer;
+  readonly line: Buffer;
+}
+
+function* fields(raw: Buffer): Generator<Field> {
+  let at = raw[0] === 0xef && raw[1] === 0xbb && raw[2] === 0xbf ? 3 : 0;
+  while (at < raw.length) {
+    let end = at;
+    while (end < raw.length && raw[end] !== LF && raw[end] !== CR) end++;
+    const line = raw.subarray(at, end);
+    at = raw[end] === CR && raw[end + 1] === LF ? end + 2 : end + 1;
+    if (line.length === 0) continue;
+    const colon = line.indexOf(0x3a);
+    if (colon === 0) yield { name: '', value: line.subarray(1), line };
+    else if (colon < 0) yield { name: line.toString('utf8'), value: Buffer.alloc(0), line };
+    else yield { name: line.toString('utf8', 0, colon), value: line.subarray(line[colon + 1] === 0x20 ? colon + 2 : colon + 1), line };
+  }
+}
+
+/** The same block with other data: every field that is not `data` stays, in order; the data stands where the first one stood. */
+export function withData(block: SseBlock, data: Buffer): Buffer {
+  const lines: Buffer[] = [];
+  let written = false;
+  for (const field of fields(block.raw)) {
+    if (field.name !== 'data') lines.push(field.line, Buffer.from('\n'));
+    else if (!written) {
+      written = true;
+      for (const part of data.toString('utf8').split(/\r\n|\n|\r/)) lines.push(Buffer.from(`data: ${part}\n`, 'utf8'));
+    }
+  }
+  lines.push(Buffer.from('\n'));
+  return Buffer.concat(lines);
+}
+
+/** A message as an event without id, for what the tunnel itself has to say on a stream. */
+export function eventOf(message: string): Buffer {
+  return Buffer.from(`event: message\ndata: ${message}\n\n`, 'utf8');
+}

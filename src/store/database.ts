@@ -1,0 +1,142 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { mkdirSync, chmodSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { StoreError, codeOf, messageOf } from '../common/errors.ts';
+import { MIGRATIONS } from './migrations.ts';
+
+/** How long a statement waits for another window's write before it fails, milliseconds. It blocks the extension host, so it is short. */
+export const BUSY_TIMEOUT_MS = 400;
+
+/** The state database of all windows: `node:sqlite` in WAL mode. Durable against a crash of the process, not of the machine (synchronous=NORMAL). */
+export class Database {
+  readonly path: string;
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  readonly #dataVersion: StatementSync;
+
+  private constructor(path: string, db: DatabaseSync) {
+    this.path = path;
+    this.#db = db;
+    this.#dataVersion = db.prepare('PRAGMA data_version');
+  }
+
+  /** Opens or creates the database (file mode 0600) and brings it to the current version. Throws {@link StoreError}. */
+  static open(path: string): Database {
+    let db: DatabaseSync | undefined;
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
+      if (process.platform !== 'win32') chmodSync(path, 0o600);
+      db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;');
+      const database = new Database(path, db);
+      database.#migrate();
+      return database;
+    } catch (error) {
+      db?.close();
+      throw asStoreError(error, path);
+    }
+  }
+
+  #migrate(): void {
+    const version = this.#userVersion();
+    if (version > MIGRATIONS.length) {
+      throw new StoreError(
+        'CULVERT_STORE_NEWER',
+        `${this.path} was written by a newer version of Culvert. Update the extension; nothing was changed.`,
+      );
+    }
+    if (version === MIGRATIONS.length) return;
+    this.transaction(() => {
+      for (const sql of MIGRATIONS.slice(this.#userVersion())) this.#db.exec(sql);
+      this.#db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    });
+  }
+
+  #userVersion(): number {
+    return Number(this.get('PRAGMA user_version')?.['user_version'] ?? 0);
+  }
+
+  /** Changes whenever another connection, in this or another window, committed something. Costs some microseconds. */
+  dataVersion(): number {
+    return Number(this.#dataVersion.get()?.['data_version'] ?? 0);
+  }
+
+  /** First row, or `undefined`. */
+  get(sql: string, ...values: Value[]): Row | undefined {
+    return this.#guard(() => this.#prepare(sql).get(...values));
+  }
+
+  all(sql: string, ...values: Value[]): Row[] {
+    return this.#guard(() => this.#prepare(sql).all(...values));
+  }
+
+  /** Rows one by one; the statement is its own, so that several can be read at once. */
+  *iterate(sql: string, ...values: Value[]): Generator<Row> {
+    yield* this.#guard(() => this.#db.prepare(sql).iterate(...values));
+  }
+
+  run(sql: string, ...values: Value[]): { readonly changes: number } {
+    return this.#guard(() => ({ changes: Number(this.#prepare(sql).run(...values).changes) }));
+  }
+
+  /** Runs `work` in one write transaction; rolls back if it throws. */
+  transaction<T>(work: () => T): T {
+    this.#guard(() => this.#db.exec('BEGIN IMMEDIATE'));
+    try {
+      const result = work();
+      this.#guard(() => this.#db.exec('COMMIT'));
+      return result;
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#statements.clear();
+    if (this.#db.isOpen) this.#db.close();
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw asStoreError(error, this.path);
+    }
+  }
+}
+
+/** What SQLite takes and gives. */
+export type Value = null | number | bigint | string | Uint8Array;
+export type Row = Record<string, Value>;
+
+function asStoreError(error: unknown, path: string): StoreError {
+  if (error instanceof StoreError) return error;
+  const number = typeof error === 'object' && error !== null && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  const cause = { cause: error };
+  // Result codes: https://www.sqlite.org/rescode.html
+  if (number === 5 || number === 6)
+    return new StoreError('CULVERT_STORE_LOCKED', `${path} is locked by another program. Close it and try again.`, cause);
+  if (number === 11 || number === 26) {
+    return new StoreError(
+      'CULVERT_STORE_CORRUPT',
+      `${path} is damaged. Run “Culvert: Set Damaged Database Aside” to keep it under another name and start with an empty one.`,
+      cause,
+    );
+  }
+  if (number === 13)
+    return new StoreError('CULVERT_STORE_FULL', `The disk that holds ${path} is full. Free some space and try again.`, cause);
+  if (number === 8 || number === 14 || codeOf(error) === 'EACCES' || codeOf(error) === 'EROFS' || codeOf(error) === 'EPERM') {
+    return new StoreError('CULVERT_STORE_UNWRITABLE', `${path} can't be written. Give your user write access to it and its folder.`, cause);
+  }
+  return new StoreError('CULVERT_STORE_FAILED', `${path} can't be used: ${messageOf(error)}.`, cause);
+}

@@ -1,0 +1,20 @@
+/** One entry per version of the database; entries are never changed once released. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE key_identity (one INTEGER PRIMARY KEY CHECK (one = 1), fingerprint TEXT NOT NULL) STRICT;
+  CREATE TABLE signed_row (collection TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, mac TEXT NOT NULL, PRIMARY KEY (collection, id)) STRICT, WITHOUT ROWID;
+  CREATE TABLE manifest (collection TEXT PRIMARY KEY, generation INTEGER NOT NULL, rows TEXT NOT NULL, mac TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY, chain TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, exchange TEXT,
+    server TEXT, tool TEXT, body TEXT NOT NULL, hash TEXT NOT NULL, UNIQUE (chain, n)
+  ) STRICT;
+  CREATE INDEX audit_exchange ON audit (exchange) WHERE exchange IS NOT NULL;
+  CREATE INDEX audit_kind ON audit (kind, seq);
+  CREATE TABLE checkpoint (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, jws TEXT NOT NULL) STRICT;
+  CREATE TABLE finding (
+    id TEXT PRIMARY KEY, server TEXT NOT NULL, tool TEXT, rule TEXT NOT NULL, severity TEXT NOT NULL, subject TEXT NOT NULL, direction TEXT NOT NULL,
+    form TEXT NOT NULL, action TEXT NOT NULL, count INTEGER NOT NULL, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, exchange TEXT NOT NULL, dismissed INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE credential_use (credential TEXT PRIMARY KEY, at INTEGER NOT NULL, count INTEGER NOT NULL) STRICT;
+  `,
+];

@@ -1,0 +1,131 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { StartingAccess } from '../authorization/access.ts';
+import type { Approver } from '../authorization/approvals.ts';
+import type { Placement } from '../credentials/credential.ts';
+import { MemorySecretStore } from '../credentials/memorySecretStore.ts';
+import { Secret } from '../credentials/secret.ts';
+import type { SecretStore } from '../credentials/vault.ts';
+import { systemClock, type Clock } from '../common/clock.ts';
+import { newId } from '../common/identifiers.ts';
+import { silentLogger, type Logger } from '../common/logger.ts';
+import type { RuntimeEnvironment } from '../common/runtimeFolder.ts';
+import type { Principal } from '../mcp/principal.ts';
+import { originOf, type Server } from '../mcp/server.ts';
+import { Core } from './core.ts';
+import { Tunnel } from './tunnel.ts';
+
+/** Options of {@link startTunnel}. Only `upstream` is needed. */
+export interface HeadlessOptions {
+  /** The real server. */
+  readonly upstream: { readonly url: string; readonly label?: string };
+  /** The credential that the tunnel adds, sealed before the tunnel starts. */
+  readonly auth?: { readonly placement: Placement; readonly value: string; readonly name?: string };
+  /** With what access the server starts. Default: `everything`. */
+  readonly access?: StartingAccess;
+  /** Where secrets lie. Default: the memory of this process. */
+  readonly vault?: SecretStore;
+  /** Folder of the database. Default: a temporary one, removed at the end. */
+  readonly stateFolder?: string;
+  /** Who answers when a call asks. Default: nobody, so that it is denied when the time is over. */
+  readonly approver?: Approver;
+  readonly approvalTimeoutMs?: number;
+  /** Default: a socket. */
+  readonly listen?: 'socket' | { readonly kind: 'loopback'; readonly port: number };
+  /** Give the server the user's label and promise list changes, as the editor gets it. Default: false, the server's own words. */
+  readonly present?: boolean;
+  readonly client?: Principal['client'];
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  readonly environment?: RuntimeEnvironment;
+}
+
+/** A running tunnel with one server behind it. */
+export interface HeadlessTunnel {
+  /** Socket or pipe; `undefined` with loopback TCP. */
+  readonly socketPath: string | undefined;
+  /** `http://127.0.0.1:port` with loopback TCP, else `undefined`. */
+  readonly url: string | undefined;
+  /** Path of the MCP endpoint. */
+  readonly path: string;
+  /** What the client sends as `Authorization: Bearer`. */
+  readonly token: string;
+  readonly serverId: string;
+  /** For the bridge: `--runtime` and `--capability`. */
+  readonly runtimeFolder: string;
+  readonly capabilityStem: string;
+  readonly core: Core;
+  readonly tunnel: Tunnel;
+  close(): Promise<void>;
+}
+
+/** Starts a tunnel on plain Node, without VS Code: for tests, conformance runs, benchmarks and the headless demo. */
+export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTunnel> {
+  const clock = options.clock ?? systemClock;
+  const logger = options.logger ?? silentLogger;
+  const stateFolder = options.stateFolder ?? mkdtempSync(join(tmpdir(), 'culvert-'));
+  const window = newId('win');
+  const core = await Core.open({
+    stateFolder,
+    secretStore: options.vault ?? new MemorySecretStore(),
+    approver: options.approver ?? { ask: () => new Promise(() => undefined) },
+    clock,
+    logger,
+    window,
+  });
+  const server = await ensureServer(core, options, clock);
+  const presented = options.present ?? false;
+  const tunnel = await Tunnel.open({
+    core,
+    clock,
+    logger,
+    window: { window },
+    listen: options.listen ?? 'socket',
+    ...(options.environment ? { environment: options.environment } : {}),
+    presentation: { nameAfterLabel: presented, culvertConfirms: presented, ownStream: presented },
+    approvalTimeoutMs: () => options.approvalTimeoutMs ?? 55_000,
+    recordArguments: () => true,
+  });
+  const { stem, token } = tunnel.issue(server.id, options.client ?? 'agent', 'own');
+  return {
+    socketPath: tunnel.address.kind === 'socket' ? tunnel.address.path : undefined,
+    url: tunnel.url,
+    path: tunnel.endpoint(server.id),
+    token,
+    serverId: server.id,
+    runtimeFolder: tunnel.folder.folder,
+    capabilityStem: stem,
+    core,
+    tunnel,
+    async close() {
+      await tunnel.close();
+      await core.close();
+      if (options.stateFolder === undefined) rmSync(stateFolder, { recursive: true, force: true, maxRetries: 3 });
+    },
+  };
+}
+
+async function ensureServer(core: Core, options: HeadlessOptions, clock: Clock): Promise<Server> {
+  const known = core.servers.list().find((s) => s.upstream.url === options.upstream.url);
+  if (known) return known;
+  const { url } = options.upstream;
+  const credentials = options.auth
+    ? [
+        (await core.credentials.seal(options.auth.name ?? 'token', options.auth.placement, [originOf(url)], new Secret(options.auth.value)))
+          .id,
+      ]
+    : [];
+  const server: Server = {
+    version: 1,
+    id: newId('srv'),
+    label: options.upstream.label ?? 'Server',
+    upstream: { kind: 'http', url },
+    credentials,
+    createdAt: clock.now(),
+  };
+  core.servers.put(server);
+  core.access.start(server.id, options.access ?? 'everything', 'headless');
+  await core.ready();
+  return server;
+}

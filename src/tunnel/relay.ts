@@ -1,0 +1,256 @@
+import type { Readable } from 'node:stream';
+import type { ServerResponse } from 'node:http';
+import { messageOf } from '../common/errors.ts';
+import { valueKind } from '../mcp/json.ts';
+import { findValue } from '../mcp/message.ts';
+import { principalKey } from '../mcp/principal.ts';
+import { SseSplitter, withData, type SseBlock } from '../mcp/sse.ts';
+import { headersToAgent, mediaTypeOf } from '../upstream/headers.ts';
+import { expectAnswer } from './sessions.ts';
+import { notForwarded, type Answer, type Passage, type StagesOptions } from './stages.ts';
+import { presentServer, presentTools, type ToolView } from './presentation.ts';
+
+/** Largest answer that is not a stream, bytes; it is held whole while it is inspected. */
+export const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+
+/** How often a comment goes out on a stream of our own, milliseconds, so that a dead client is noticed. */
+export const KEEP_ALIVE_MS = 25_000;
+
+/** Stage 8: brings the server's answer to the agent, every message of it inspected. */
+export async function relay(x: Passage, options: StagesOptions): Promise<Answer> {
+  const { upstream } = x;
+  if (!upstream) return notForwarded(x, 500, 'There is no answer to bring.');
+  noteSession(x, options);
+  const cleaned = options.core.inspector.headers(headersToAgent(upstream.headers));
+  x.findings.push(...cleaned.findings);
+  const mediaType = mediaTypeOf(upstream.headers);
+  if (mediaType === 'text/event-stream' && upstream.status < 300) return relayStream(x, options, upstream.body, cleaned.headers);
+  if (x.httpMethod === 'GET' && upstream.status === 405 && options.presentation.ownStream) {
+    upstream.body.resume();
+    return ownStream(x, options);
+  }
+  return relayWhole(x, options, upstream.body, cleaned.headers, mediaType);
+}
+
+async function relayWhole(
+  x: Passage,
+  options: StagesOptions,
+  body: Readable,
+  headers: Record<string, string | string[]>,
+  mediaType: string,
+): Promise<Answer> {
+  const status = x.upstream?.status ?? 502;
+  const bytes = await collect(body).catch((error: unknown) => messageOf(error));
+  if (typeof bytes === 'string')
+    return notForwarded(x, 200, `${x.server.label} broke off its answer (${bytes}). The call may or may not have been carried out.`);
+  if (bytes === undefined)
+    return notForwarded(
+      x,
+      200,
+      `${x.server.label} answered with more than ${MAX_RESPONSE_BYTES / 1024 / 1024} MiB, which can’t be checked.`,
+    );
+  let out = bytes;
+  let result: Answer['result'] = status < 300 ? 'ok' : 'upstream-error';
+  if (bytes.length > 0) {
+    if (mediaType === 'application/json') {
+      out = inspect(x, options, bytes);
+      result = status < 300 ? resultOf(out) : 'upstream-error';
+    } else {
+      const inspected = options.core.inspector.text(bytes);
+      x.findings.push(...inspected.findings);
+      out = inspected.bytes;
+    }
+  }
+  x.responseBytes = out.length;
+  return { status, headers, body: out, sent: false, result };
+}
+
+async function relayStream(
+  x: Passage,
+  options: StagesOptions,
+  body: Readable,
+  headers: Record<string, string | string[]>,
+): Promise<Answer> {
+  const { response } = x;
+  response.writeHead(x.upstream?.status ?? 200, headers);
+  response.flushHeaders();
+  const splitter = new SseSplitter();
+  let result: Answer['result'] = x.httpMethod === 'POST' && x.message?.kind === 'request' ? 'closed' : 'ok';
+  const leave = options.presentation.streams.add(x, response);
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      for (const block of splitter.push(chunk)) {
+        const out =
+          block.data === undefined || block.data.length === 0 ? cleanText(x, options, block.raw) : inspectBlock(x, options, block);
+        if (block.data !== undefined && isAnswerTo(x, block.data)) result = resultOf(block.data);
+        x.responseBytes += out.length;
+        await write(response, out, x.gone);
+      }
+    }
+    // A clean end is a clean end. An unfinished event is none (HTML Living Standard, 9.2.6) and is not passed on.
+    response.end();
+  } catch (error) {
+    response.destroy();
+    if (x.gone.aborted && x.era === 'modern') result = 'cancelled';
+    else if (!x.end.signal.aborted) return { ...streamed(x, 'upstream-error'), error: messageOf(error) };
+    else result = x.gone.aborted ? 'ok' : 'closed';
+  } finally {
+    leave();
+  }
+  return streamed(x, result);
+}
+
+/**
+ * A stream in place of the one a server does not offer, so that the agent hears when its tools change. It carries nothing of the
+ * server.
+ */
+function ownStream(x: Passage, options: StagesOptions): Promise<Answer> {
+  const { response } = x;
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+  response.write(': culvert\n\n');
+  const leave = options.presentation.streams.add(x, response);
+  return new Promise((resolve) => {
+    const beat = setInterval(() => response.write(': \n\n'), KEEP_ALIVE_MS);
+    beat.unref();
+    const onEnd = () => {
+      clearInterval(beat);
+      leave();
+      response.destroy();
+      resolve(streamed(x, 'ok'));
+    };
+    response.once('close', onEnd);
+    x.end.signal.addEventListener('abort', onEnd, { once: true });
+  });
+}
+
+/** Takes one message of the server through inspection and presentation. */
+function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Buffer {
+  const inspected = options.core.inspector.message(bytes);
+  x.findings.push(...inspected.findings);
+  const message = inspected.bytes;
+  noteServerRequest(x, message);
+  const method = x.httpMethod === 'GET' ? 'any' : x.message?.method;
+  if (method === 'tools/list' || (method === 'any' && message.includes('tools'))) return listTools(x, options, message);
+  if ((method === 'initialize' || method === 'server/discover') && options.presentation.nameAfterLabel)
+    return presentServer(message, x.server.label);
+  return message;
+}
+
+function listTools(x: Passage, options: StagesOptions, message: Buffer): Buffer {
+  const { core, presentation } = options;
+  const view = (name: string): ToolView => {
+    const decision = core.access.decide(x.principal, {
+      server: x.server.id,
+      serverLabel: x.server.label,
+      method: 'tools/call',
+      tool: name,
+      reads: core.catalog.reads(x.server.id, name),
+    });
+    return {
+      listed: decision.effect !== 'deny',
+      readOnlyHint: presentation.culvertConfirms && x.principal.client === 'vscode' ? true : undefined,
+    };
+  };
+  // The catalog first: whether a tool reads is known from here on.
+  const all = presentTools(message, () => ({ listed: true, readOnlyHint: undefined }));
+  if (!all) return message;
+  for (const name of core.catalog.observe(x.server.id, all.tools)) {
+    x.findings.push({
+      rule: 'tool-changed',
+      severity: 'medium',
+      subject: name,
+      direction: 'to-agent',
+      form: 'definition',
+      action: 'reported',
+    });
+  }
+  return presentTools(message, view)?.bytes ?? message;
+}
+
+function inspectBlock(x: Passage, options: StagesOptions, block: SseBlock): Buffer {
+  const data = block.data as Buffer;
+  const out = inspect(x, options, data);
+  const raw = out === data ? block.raw : withData(block, out);
+  // Ids and event names are seen by the client too.
+  return raw.length === out.length ? raw : cleanText(x, options, raw);
+}
+
+function cleanText(x: Passage, options: StagesOptions, raw: Buffer): Buffer {
+  const inspected = options.core.inspector.text(raw);
+  x.findings.push(...inspected.findings);
+  return inspected.bytes;
+}
+
+/** A legacy server may ask the client something; only what it asked may be answered. */
+function noteServerRequest(x: Passage, message: Buffer): void {
+  if (x.era === 'modern' || !message.includes('method')) return;
+  if (valueKind(message, 0) !== 'object') return;
+  const method = findValue(message, ['method']);
+  const id = findValue(message, ['id']);
+  if (method && id && x.session) expectAnswer(x.session, message.toString('utf8', id.start, id.end));
+}
+
+function noteSession(x: Passage, options: StagesOptions): void {
+  const id = x.upstream?.headers['mcp-session-id'];
+  const status = x.upstream?.status ?? 0;
+  if (x.era === 'modern') return;
+  if (x.session && x.session.id !== '' && (status === 404 || (x.httpMethod === 'DELETE' && status < 300))) options.sessions.end(x.session);
+  if (typeof id === 'string' && status < 300) x.session = options.sessions.begin(id, principalKey(x.principal), x.server.id);
+}
+
+function isAnswerTo(x: Passage, data: Buffer): boolean {
+  const wanted = x.message?.id;
+  if (wanted === undefined || x.message?.kind !== 'request') return false;
+  try {
+    const id = findValue(data, ['id']);
+    return id !== undefined && data.toString('utf8', id.start, id.end) === wanted && findValue(data, ['method']) === undefined;
+  } catch {
+    return false;
+  }
+}
+
+function resultOf(message: Buffer): Answer['result'] {
+  try {
+    if (findValue(message, ['error'])) return 'rpc-error';
+    const flag = findValue(message, ['result', 'isError']);
+    return flag && message.toString('utf8', flag.start, flag.end) === 'true' ? 'tool-error' : 'ok';
+  } catch {
+    return 'rpc-error';
+  }
+}
+
+function streamed(x: Passage, result: Answer['result']): Answer {
+  return { status: x.upstream?.status ?? 200, headers: {}, body: Buffer.alloc(0), sent: true, result };
+}
+
+function collect(body: Readable): Promise<Buffer | undefined> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let size = 0;
+    body.on('data', (part: Buffer) => {
+      size += part.length;
+      if (size > MAX_RESPONSE_BYTES) {
+        body.destroy();
+        resolve(undefined);
+      } else parts.push(part);
+    });
+    body.once('end', () => resolve(parts.length === 1 ? (parts[0]) : Buffer.concat(parts)));
+    body.once('error', reject);
+    body.once('close', () => reject(new Error('the connection closed')));
+  });
+}
+
+/** Writes with back-pressure. A client that is gone takes nothing, and holds up nobody. */
+function write(response: ServerResponse, bytes: Buffer, gone: AbortSignal): Promise<void> | void {
+  if (gone.aborted || response.destroyed || response.write(bytes)) return undefined;
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.once('drain', done);
+    response.once('close', done);
+  });
+}
+

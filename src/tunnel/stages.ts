@@ -1,0 +1,383 @@
+import { hash } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { Intent, Outcome } from '../audit/record.ts';
+import type { Call } from '../authorization/decide.ts';
+import { inject } from '../credentials/injection.ts';
+import type { Clock } from '../common/clock.ts';
+import { UpstreamError, messageOf } from '../common/errors.ts';
+import type { Logger } from '../common/logger.ts';
+import { visible } from '../common/text.ts';
+import { denyBy, type Decision } from '../mcp/decision.ts';
+import { methodOf, type Exchange } from '../mcp/exchange.ts';
+import { applyEdits } from '../mcp/json.ts';
+import { editorMetaSpans, readMessage } from '../mcp/message.ts';
+import { ERROR_CODE, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
+import { clientLabel, principalKey } from '../mcp/principal.ts';
+import { destinationOf, originOf } from '../mcp/server.ts';
+import { headersToUpstream } from '../upstream/headers.ts';
+import type { HttpUpstream, UpstreamResponse } from '../upstream/httpUpstream.ts';
+import { credentialOf, type Core } from './core.ts';
+import { relay } from './relay.ts';
+import type { Presentation } from './tunnel.ts';
+import type { Session, Sessions } from './sessions.ts';
+
+/** Longest arguments that are kept in the record, characters; the digest covers all of them. */
+export const MAX_RECORDED_ARGUMENTS = 8_192;
+
+/** What ends an exchange. `sent`: the answer has already gone out as a stream. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[]>>;
+  readonly body: Buffer;
+  readonly sent: boolean;
+  readonly result: Outcome['result'];
+  readonly error?: string;
+}
+
+/** What stages keep about an exchange beside what the record needs. */
+export interface Passage extends Exchange {
+  readonly response: ServerResponse;
+  /** Ends the exchange from our side: access withdrawn, tunnel closing; also the agent's leave where that means cancel. */
+  readonly end: AbortController;
+  session: Session | undefined;
+  /** URL and headers with credentials. Never logged. */
+  outgoing: { readonly url: URL; readonly headers: Record<string, string | string[]> } | undefined;
+  upstream: UpstreamResponse | undefined;
+  /** Whether a credential is on the wire now. */
+  usesCredential: boolean;
+}
+
+export interface StagesOptions {
+  readonly core: Core;
+  readonly sessions: Sessions;
+  readonly upstreamFor: (server: string) => HttpUpstream;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly presentation: Presentation;
+  approvalTimeoutMs(): number;
+  recordArguments(): boolean;
+  onCredential(inUse: 1 | -1, name: string): void;
+}
+
+/** The nine stages, bound to the parts that do their work. */
+export class Stages {
+  readonly options: StagesOptions;
+
+  constructor(options: StagesOptions) {
+    this.options = options;
+  }
+
+  parse(exchange: Passage): Answer | undefined {
+    const version = header(exchange, 'mcp-protocol-version');
+    if (exchange.httpMethod !== 'POST') {
+      exchange.era = eraOf(undefined, version);
+      return undefined;
+    }
+    const read = readMessage(exchange.body);
+    if (!read.ok) return refused(400, errorBody(undefined, read.code, read.reason), read.reason);
+    const { message } = read;
+    exchange.message = message;
+    exchange.claims = message.claims;
+    exchange.era = eraOf(message.protocolVersion, version);
+    if (exchange.era === 'legacy') return undefined;
+    if (message.kind === 'response')
+      return refused(
+        400,
+        errorBody(undefined, -32600, 'This protocol revision has no requests from the server to answer.'),
+        'response in the modern era',
+      );
+    // 2026-07-28, transports: the headers that routers read must say what the body says.
+    const wrong = [
+      version === message.protocolVersion ? undefined : 'MCP-Protocol-Version',
+      header(exchange, 'mcp-method') === message.method ? undefined : 'Mcp-Method',
+      message.name === undefined || decodeHeaderValue(header(exchange, 'mcp-name') ?? '') === message.name ? undefined : 'Mcp-Name',
+    ].filter((name) => name !== undefined);
+    if (wrong.length === 0) return undefined;
+    return refused(
+      400,
+      errorBody(message.id, -32020, `Header mismatch: ${wrong.join(', ')} must be present and equal to the body.`),
+      'header mismatch',
+    );
+  }
+
+  authenticate(exchange: Passage): Answer | undefined {
+    const id = header(exchange, 'mcp-session-id');
+    if (exchange.era === 'modern') return undefined;
+    const owner = principalKey(exchange.principal);
+    if (id === undefined) exchange.session = this.options.sessions.begin('', owner, exchange.server.id);
+    else {
+      exchange.session = this.options.sessions.find(id, owner, exchange.server.id);
+      if (!exchange.session) {
+        const text = 'This session is not known here. Begin a new one with initialize.';
+        return refused(404, errorBody(exchange.message?.id, ERROR_CODE.session, text), text);
+      }
+    }
+    if (exchange.message?.kind !== 'response') return undefined;
+    if (exchange.session.pending.delete(exchange.message.id ?? '')) return undefined;
+    return refused(400, errorBody(undefined, -32600, 'No request of the server waits for this answer.'), 'answer to nothing');
+  }
+
+  async authorize(exchange: Passage): Promise<Answer | undefined> {
+    const { core } = this.options;
+    const call = this.callOf(exchange);
+    exchange.decision = core.access.decide(exchange.principal, call);
+    if (exchange.decision.effect === 'ask') exchange.decision = await this.#ask(exchange, call);
+    exchange.decidedAt = this.options.clock.monotonic();
+    return undefined;
+  }
+
+  /** The call as authorization sees it. */
+  callOf(exchange: Passage): Call {
+    const { message, server } = exchange;
+    const tool = message?.method === 'tools/call' ? message.name : undefined;
+    return {
+      server: server.id,
+      serverLabel: server.label,
+      method: message?.method,
+      tool,
+      reads: tool !== undefined && this.options.core.catalog.reads(server.id, tool),
+    };
+  }
+
+  async #ask(exchange: Passage, call: Call): Promise<Decision> {
+    const { core } = this.options;
+    // A notification expects no answer, so nobody can be asked on its behalf.
+    if (exchange.message?.kind !== 'request')
+      return denyBy('no-grant', 'This needs the user’s permission each time, and a notification can’t wait for it.');
+    await core.ready();
+    return core.approvals.request(
+      {
+        principal: exchange.principal,
+        call,
+        argumentsText: argumentsText(exchange, core),
+        digest: hash('sha256', exchange.body),
+        destination: destinationOf(exchange.server),
+        credentials: this.#credentialNames(exchange),
+        client: clientLabel(exchange.principal, exchange.claims.clientName),
+      },
+      this.options.approvalTimeoutMs(),
+      exchange.gone,
+    );
+  }
+
+  openRecord(exchange: Passage): Answer | undefined {
+    const { core } = this.options;
+    const decision = exchange.decision ?? denyBy('fault', 'No decision was made.');
+    try {
+      core.audit.open(exchange.id, this.#intentOf(exchange, decision.effect === 'allow' ? 'allow' : 'deny'));
+    } catch (error) {
+      this.options.logger.error(messageOf(error));
+      return denied(
+        exchange,
+        'Culvert can’t write its record, so nothing is let through. The user finds the reason with “Culvert: Show Log”.',
+      );
+    }
+    exchange.recorded = true;
+    return decision.effect === 'allow' ? undefined : denied(exchange, decision.reason);
+  }
+
+  async inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
+    if (exchange.httpMethod !== 'POST') return undefined;
+    const { core } = this.options;
+    await core.ready();
+    const own = new Set(exchange.server.credentials);
+    const beside = Object.entries(exchange.headers).flatMap(([name, value]) =>
+      name === 'authorization' || value === undefined ? [] : [value].flat(),
+    );
+    const found = core.inspector.outgoing(exchange.body, beside, (id) => !own.has(credentialOf(id)));
+    if (found.length === 0) return undefined;
+    exchange.findings.push(...found);
+    const names = found.map((f) => `“${f.subject}”`).join(', ');
+    return denied(
+      exchange,
+      `The call holds the value of the credential ${names}, which belongs to another server. It was stopped on this machine. Leave the value out; Culvert adds credentials itself.`,
+    );
+  }
+
+  async injectCredentials(exchange: Passage): Promise<Answer | undefined> {
+    const { core } = this.options;
+    const { server } = exchange;
+    let url = new URL(server.upstream.url);
+    const headers = headersToUpstream(exchange.headers);
+    for (const id of server.credentials) {
+      const credential = core.credentials.get(id);
+      if (!credential)
+        return notForwarded(
+          exchange,
+          502,
+          `A credential of ${server.label} is missing. The user can add it again with “Culvert: Edit Server…”.`,
+        );
+      const opened = await core.credentials.vault.open(id, originOf(server.upstream.url));
+      if (!opened.ok) {
+        const why =
+          opened.reason === 'other-origin'
+            ? `The credential “${credential.name}” is not bound to ${originOf(server.upstream.url)}, so it was not sent. The user can bind it with “Culvert: Edit Server…”.`
+            : `The value of the credential “${credential.name}” is not in the system’s keyring. The user can enter it again with “Culvert: Replace Credential…”.`;
+        return notForwarded(exchange, 502, why);
+      }
+      const injected = inject(url, credential.placement, opened.secret);
+      url = injected.url;
+      Object.assign(headers, injected.headers);
+      core.credentials.used(id);
+      exchange.usesCredential = true;
+    }
+    if (exchange.usesCredential) this.options.onCredential(1, this.#credentialNames(exchange).join(', '));
+    exchange.outgoing = { url, headers };
+    return undefined;
+  }
+
+  async callUpstream(exchange: Passage): Promise<Answer | undefined> {
+    if (!exchange.outgoing) return notForwarded(exchange, 500, 'The request was not prepared.');
+    const { message } = exchange;
+    const body = message
+      ? applyEdits(
+          message.bytes,
+          editorMetaSpans(message).map((span) => ({ span, replacement: '' })),
+        )
+      : undefined;
+    const began = this.options.clock.monotonic();
+    try {
+      exchange.upstream = await this.options
+        .upstreamFor(exchange.server.id)
+        .send({
+          method: exchange.httpMethod,
+          url: exchange.outgoing.url,
+          headers: exchange.outgoing.headers,
+          body,
+          signal: exchange.end.signal,
+        });
+    } catch (error) {
+      if (exchange.end.signal.aborted)
+        return { ...notForwarded(exchange, 503, 'The call was ended.'), result: exchange.gone.aborted ? 'cancelled' : 'closed' };
+      if (!(error instanceof UpstreamError)) throw error;
+      return notForwarded(exchange, message?.method === 'initialize' ? 503 : 200, `${exchange.server.label}: ${error.message}`);
+    } finally {
+      exchange.upstreamMs = this.options.clock.monotonic() - began;
+    }
+    const { status } = exchange.upstream;
+    if (status !== 401 && status !== 403) return undefined;
+    // The editor must never see these: it would try to sign in at our address (PROTOCOL.md 2).
+    exchange.upstream.body.resume();
+    const names = this.#credentialNames(exchange);
+    const what = names.length > 0 ? `did not accept the credential ${names.map((n) => `“${n}”`).join(', ')}` : 'wants a credential';
+    return notForwarded(
+      exchange,
+      200,
+      `${exchange.server.label} ${what} (HTTP ${status}). The user can set it with “Culvert: ${names.length > 0 ? 'Replace Credential…' : 'Edit Server…'}”.`,
+    );
+  }
+
+  relay(exchange: Passage): Promise<Answer> {
+    return relay(exchange, this.options);
+  }
+
+  fail(exchange: Passage, error: unknown): Answer {
+    this.options.logger.error(`A call to ${exchange.server.label} failed inside Culvert: ${messageOf(error)}`);
+    return denied(
+      exchange,
+      'Culvert could not check this call, so it was not let through. The user finds the reason with “Culvert: Show Log”.',
+    );
+  }
+
+  closeRecord(exchange: Passage, answer: Answer): void {
+    const { core, clock, logger } = this.options;
+    if (exchange.usesCredential) this.options.onCredential(-1, '');
+    try {
+      core.findings.add(exchange.findings, {
+        server: exchange.server.id,
+        tool: exchange.message?.method === 'tools/call' ? exchange.message.name : undefined,
+        exchange: exchange.id,
+      });
+      if (!exchange.recorded) core.audit.open(exchange.id, { ...this.#intentOf(exchange, 'deny'), reason: answer.error ?? 'refused' });
+      core.audit.close(exchange.id, {
+        result: answer.result,
+        status: answer.status,
+        responseBytes: exchange.responseBytes,
+        findings: exchange.findings.length,
+        totalMs: round(clock.monotonic() - exchange.startedAt),
+        decisionMs: round(exchange.decidedAt - exchange.startedAt),
+        ...(exchange.upstreamMs === undefined ? {} : { upstreamMs: round(exchange.upstreamMs) }),
+        ...(answer.error === undefined ? {} : { error: answer.error }),
+      });
+    } catch (error) {
+      // The intent is on record; an intent without outcome tells that the end could not be written.
+      logger.error(`The outcome of a call could not be recorded: ${messageOf(error)}`);
+    }
+  }
+
+  #intentOf(exchange: Passage, effect: Intent['effect']): Intent {
+    const { principal, server, message, decision, claims } = exchange;
+    const span = message?.arguments;
+    const text = this.options.recordArguments() ? argumentsText(exchange, this.options.core) : undefined;
+    return {
+      client: principal.client,
+      window: principal.window,
+      ...(principal.workspaceName === undefined ? {} : { workspace: principal.workspaceName }),
+      claims: { ...claims },
+      server: server.id,
+      serverLabel: server.label,
+      origin: originOf(server.upstream.url),
+      era: exchange.era,
+      method: methodOf(exchange),
+      ...(message?.name === undefined ? {} : { tool: message.name }),
+      ...(span ? { argumentsDigest: hash('sha256', exchange.body.subarray(span.start, span.end)) } : {}),
+      ...(text === undefined ? {} : { arguments: text.slice(0, MAX_RECORDED_ARGUMENTS) }),
+      effect,
+      decidedBy: decision?.by.kind === 'grant' ? decision.by.grant : (decision?.by.rule ?? 'fault'),
+      reason: decision?.reason ?? '',
+      credentials: server.credentials.flatMap((id) => {
+        const credential = this.options.core.credentials.get(id);
+        return credential ? [`${credential.name} (revision ${credential.revision})`] : [];
+      }),
+      requestBytes: exchange.body.length,
+    };
+  }
+
+  #credentialNames(exchange: Passage): string[] {
+    return exchange.server.credentials.map((id) => this.options.core.credentials.get(id)?.name ?? 'missing');
+  }
+}
+
+/** The arguments for reading, known secrets taken out; `undefined` if the message has none. */
+function argumentsText(exchange: Passage, core: Core): string | undefined {
+  const span = exchange.message?.arguments;
+  if (span) return core.inspector.redactForDisplay(exchange.body.toString('utf8', span.start, span.end));
+  return exchange.message?.method?.startsWith('resources/') === true && exchange.message.name !== undefined
+    ? core.inspector.redactForDisplay(JSON.stringify({ uri: exchange.message.name }))
+    : undefined;
+}
+
+/** A request that isn't even read as a call: nothing to record but the fact. */
+function refused(status: number, body: Buffer, error: string): Answer {
+  return { status, headers: { 'content-type': 'application/json' }, body, sent: false, result: 'denied', error };
+}
+
+/** A denied call: 200 and a JSON-RPC error with the same id (PROTOCOL.md 2); a denied notification: 202; a denied stream: 405. */
+export function denied(exchange: Passage, reason: string): Answer {
+  return { ...answerError(exchange, 200, ERROR_CODE.denied, `Culvert denied this call. ${reason}`), result: 'denied', error: reason };
+}
+
+/** A call that was allowed but did not get an answer from the server. */
+export function notForwarded(exchange: Passage, status: number, reason: string): Answer {
+  return {
+    ...answerError(exchange, status === 502 ? 200 : status, ERROR_CODE.upstream, reason),
+    result: 'upstream-error',
+    error: visible(reason, 500),
+  };
+}
+
+function answerError(exchange: Passage, status: number, code: number, text: string): Answer {
+  const base = { sent: false, result: 'denied' as const };
+  if (exchange.httpMethod !== 'POST') return { ...base, status: 405, headers: { allow: 'POST' }, body: Buffer.alloc(0) };
+  if (exchange.message?.kind !== 'request') return { ...base, status: 202, headers: {}, body: Buffer.alloc(0) };
+  return { ...base, status, headers: { 'content-type': 'application/json' }, body: errorBody(exchange.message.id, code, text) };
+}
+
+function header(exchange: Passage, name: string): string | undefined {
+  const value = exchange.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 100) / 100;
+}

@@ -1,0 +1,302 @@
+import type { Clock } from '../common/clock.ts';
+import { DisposableStore, Emitter, toDisposable, type Disposable } from '../common/disposable.ts';
+import { sharedStem, endpointPath } from '../common/capabilityFile.ts';
+import { messageOf } from '../common/errors.ts';
+import { newId } from '../common/identifiers.ts';
+import type { Logger } from '../common/logger.ts';
+import { Capabilities, type Capability } from '../authentication/capabilities.ts';
+import { Listener, type Address, type Inbound } from '../listener/listener.ts';
+import {
+  openRuntimeFolder,
+  removeCapabilityFile,
+  sweepRuntimeFolder,
+  writeCapabilityFile,
+  type RuntimeFolder,
+} from '../listener/runtime.ts';
+import { currentEnvironment, type RuntimeEnvironment } from '../common/runtimeFolder.ts';
+import type { Principal } from '../mcp/principal.ts';
+import { HttpUpstream } from '../upstream/httpUpstream.ts';
+import type { Core } from './core.ts';
+import { carry } from './pipeline.ts';
+import { Sessions } from './sessions.ts';
+import { Stages, type Passage } from './stages.ts';
+import { Streams } from './streams.ts';
+
+/** How what the server says about itself is shown to agents. */
+export interface Presentation {
+  /** The server's name becomes the user's label: agents name tools after it. */
+  readonly nameAfterLabel: boolean;
+  /** VS Code need not confirm calls that Culvert decides: one question, not two. */
+  readonly culvertConfirms: boolean;
+  /** Answer a GET that the server does not offer with a stream of our own, on which changes of tools are told. */
+  readonly ownStream: boolean;
+  readonly streams: Streams;
+}
+
+export interface TunnelOptions {
+  readonly core: Core;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** This window, and the workspace it has open. */
+  readonly window: Pick<Principal, 'window' | 'workspace' | 'workspaceName'>;
+  /** `socket` picks a safe folder by itself. */
+  readonly listen: 'socket' | { readonly kind: 'loopback'; readonly port: number };
+  readonly environment?: RuntimeEnvironment;
+  readonly presentation: Omit<Presentation, 'streams'>;
+  approvalTimeoutMs(): number;
+  recordArguments(): boolean;
+}
+
+/** Use of credentials at this moment. */
+export interface InUse {
+  readonly calls: number;
+  /** Name of a credential that is on the wire, if any. */
+  readonly credential: string | undefined;
+}
+
+/** The reverse proxy of one window: listens, admits, and carries each request through the pipeline. */
+export class Tunnel implements Disposable {
+  readonly folder: RuntimeFolder;
+  readonly #options: TunnelOptions;
+  readonly #capabilities = new Capabilities();
+  readonly #stems = new Map<string, string>();
+  readonly #sessions = new Sessions();
+  readonly #streams = new Streams();
+  readonly #upstreams = new Map<string, HttpUpstream>();
+  readonly #open = new Set<Passage>();
+  readonly #store = new DisposableStore();
+  readonly #inUse: Emitter<InUse>;
+  readonly #stages: Stages;
+  readonly #drained: (() => void)[] = [];
+  #listener: Listener<Capability> | undefined;
+  #calls = 0;
+  #credential: string | undefined;
+  #closing = false;
+
+  /** Fires when a call with a credential begins or ends. */
+  readonly onDidChangeUse;
+
+  private constructor(options: TunnelOptions) {
+    this.#options = options;
+    const { core, clock, logger } = options;
+    this.folder = openRuntimeFolder(options.environment ?? currentEnvironment());
+    this.#inUse = this.#store.add(new Emitter<InUse>((error) => logger.error(messageOf(error))));
+    this.onDidChangeUse = this.#inUse.event;
+    this.#stages = new Stages({
+      core,
+      clock,
+      logger,
+      sessions: this.#sessions,
+      upstreamFor: (server) => this.#upstreamFor(server),
+      presentation: { ...options.presentation, streams: this.#streams },
+      approvalTimeoutMs: () => options.approvalTimeoutMs(),
+      recordArguments: () => options.recordArguments(),
+      onCredential: (change, name) => this.#noteUse(change, name),
+    });
+    this.#store.add(core.access.onDidChange(() => this.#accessChanged()));
+    this.#store.add(core.access.onDidExpire(() => this.#announceTools()));
+    this.#store.add(core.servers.onDidChange(() => this.#serversChanged()));
+  }
+
+  /** Opens the listener. Throws ListenerError with what to do. */
+  static async open(options: TunnelOptions): Promise<Tunnel> {
+    const tunnel = new Tunnel(options);
+    const address: Address = options.listen === 'socket' ? { kind: 'socket', path: tunnel.folder.socketPath } : options.listen;
+    await sweepRuntimeFolder(tunnel.folder.folder).catch((error: unknown) =>
+      options.logger.warn(`Old sockets could not be removed: ${messageOf(error)}`),
+    );
+    tunnel.#listener = await Listener.open<Capability>({
+      address,
+      logger: options.logger,
+      authenticate: (authorization, server) => tunnel.#capabilities.authenticate(authorization, server),
+      handle: (inbound) => tunnel.#handle(inbound),
+    });
+    return tunnel;
+  }
+
+  get address(): Address {
+    if (!this.#listener) throw new Error('The tunnel is not open.');
+    return this.#listener.address;
+  }
+
+  /** Base URL with the loopback fallback, else `undefined`. */
+  get url(): string | undefined {
+    const { address } = this;
+    return address.kind === 'loopback' ? `http://127.0.0.1:${address.port}` : undefined;
+  }
+
+  /** Path of a server's endpoint. */
+  endpoint(server: string): string {
+    return endpointPath(server);
+  }
+
+  /**
+   * Makes a capability for a client and a server and writes its file. Returns the stem that a bridge gets and the token that an HTTP
+   * client gets. The shared capability of a server is for agents that start the bridge on their own.
+   */
+  issue(server: string, client: Principal['client'], kind: 'own' | 'shared'): { readonly stem: string; readonly token: string } {
+    const { window } = this.#options;
+    const principal: Principal = { client, ...window };
+    const { capability, token } = this.#capabilities.issue(principal, server);
+    const stem = kind === 'shared' ? sharedStem(server, window.window) : `${server}.${newId('cap')}`;
+    const { address } = this;
+    writeCapabilityFile(this.folder.folder, stem, {
+      version: 1,
+      server,
+      ...(address.kind === 'socket' ? { socket: address.path } : { url: `http://127.0.0.1:${address.port}` }),
+      token,
+      pid: process.pid,
+      window: window.window,
+      createdAt: this.#options.clock.now(),
+    });
+    this.#stems.set(capability.id, stem);
+    return { stem, token };
+  }
+
+  /** Ends every capability of a server: its agents have to connect again. Their files go away. */
+  revokeServer(server: string): void {
+    for (const id of this.#capabilities.revokeServer(server)) {
+      const stem = this.#stems.get(id);
+      if (stem !== undefined) removeCapabilityFile(this.folder.folder, stem);
+      this.#stems.delete(id);
+    }
+    for (const passage of [...this.#open]) if (passage.server.id === server) passage.end.abort();
+    this.#upstreams.get(server)?.dispose();
+    this.#upstreams.delete(server);
+  }
+
+  /** Lets running calls finish for a while, then ends them, and stops listening. */
+  async close(graceMs = 0): Promise<void> {
+    this.#closing = true;
+    const running = [...this.#open].filter((p) => p.httpMethod === 'POST');
+    if (running.length > 0 && graceMs > 0) {
+      const timer = this.#options.clock.after(graceMs, () => this.#releaseDrained());
+      await new Promise<void>((resolve) => this.#drained.push(resolve));
+      timer.dispose();
+    }
+    // Destroys every connection; waits until each exchange has written its outcome.
+    const ending = [...this.#open];
+    for (const passage of ending) passage.end.abort();
+    this.dispose();
+    if (this.#open.size > 0) {
+      const timer = this.#options.clock.after(1000, () => this.#releaseDrained());
+      await new Promise<void>((resolve) => this.#drained.push(resolve));
+      timer.dispose();
+    }
+  }
+
+  dispose(): void {
+    this.#closing = true;
+    for (const passage of [...this.#open]) passage.end.abort();
+    this.#listener?.dispose();
+    for (const stem of this.#stems.values()) removeCapabilityFile(this.folder.folder, stem);
+    this.#stems.clear();
+    for (const upstream of this.#upstreams.values()) upstream.dispose();
+    this.#upstreams.clear();
+    this.#store.dispose();
+  }
+
+  async #handle(inbound: Inbound<Capability>): Promise<void> {
+    const { core, clock } = this.#options;
+    const { response } = inbound;
+    const server = core.servers.get(inbound.server);
+    if (!server || this.#closing) {
+      response.writeHead(404, { 'content-length': 0 }).end();
+      return;
+    }
+    const startedAt = clock.monotonic();
+    const end = new AbortController();
+    const exchange: Passage = {
+      id: newId('x'),
+      httpMethod: inbound.httpMethod,
+      headers: inbound.headers,
+      body: inbound.body,
+      gone: inbound.gone,
+      startedAt,
+      message: undefined,
+      era: 'legacy',
+      principal: inbound.capability.principal,
+      server,
+      claims: {},
+      decision: undefined,
+      decidedAt: startedAt,
+      recorded: false,
+      findings: [],
+      responseBytes: 0,
+      upstreamMs: undefined,
+      response,
+      end,
+      session: undefined,
+      outgoing: undefined,
+      upstream: undefined,
+      usesCredential: false,
+    };
+    // Modern: leaving is cancelling. Legacy: only a GET stream ends with its reader (PROTOCOL.md 1).
+    inbound.gone.addEventListener('abort', () => {
+      if (exchange.era === 'modern' || exchange.httpMethod === 'GET') end.abort();
+    });
+    this.#open.add(exchange);
+    try {
+      const answer = await carry(exchange, this.#stages);
+      if (answer.sent || response.destroyed) return;
+      if (answer.status === 202 || answer.status === 204 || answer.body.length === 0)
+        response.writeHead(answer.status, { ...answer.headers, ...(answer.status === 204 ? {} : { 'content-length': 0 }) }).end();
+      else response.writeHead(answer.status, { ...answer.headers, 'content-length': answer.body.length }).end(answer.body);
+    } finally {
+      this.#open.delete(exchange);
+      if (this.#open.size === 0) this.#releaseDrained();
+    }
+  }
+
+  #releaseDrained(): void {
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  #upstreamFor(server: string): HttpUpstream {
+    let upstream = this.#upstreams.get(server);
+    if (!upstream) {
+      upstream = new HttpUpstream();
+      this.#upstreams.set(server, upstream);
+    }
+    return upstream;
+  }
+
+  /** A revoke or pause ends what was let through before, and agents hear that their tools are others now. */
+  #accessChanged(): void {
+    const { core } = this.#options;
+    for (const exchange of [...this.#open]) {
+      if (exchange.decision?.effect !== 'allow') continue;
+      let still: boolean;
+      try {
+        const now = core.access.decide(exchange.principal, this.#stages.callOf(exchange));
+        const askedFor = exchange.decision.by.kind === 'rule' && exchange.decision.by.rule === 'answered';
+        still = now.effect === 'allow' || (askedFor && now.effect === 'ask');
+      } catch {
+        still = false;
+      }
+      if (!still) exchange.end.abort();
+    }
+    this.#announceTools();
+  }
+
+  #announceTools(): void {
+    for (const server of this.#options.core.servers.list()) this.#streams.announceTools(server.id);
+  }
+
+  #serversChanged(): void {
+    const known = new Set(this.#options.core.servers.list().map((s) => s.id));
+    for (const id of new Set([...this.#stems.values()].map((stem) => stem.split('.', 1)[0] ?? '')))
+      if (!known.has(id)) this.revokeServer(id);
+  }
+
+  #noteUse(change: 1 | -1, name: string): void {
+    this.#calls += change;
+    this.#credential = this.#calls > 0 ? (name === '' ? this.#credential : name) : undefined;
+    this.#inUse.fire({ calls: this.#calls, credential: this.#credential });
+  }
+}
+
+/** Ends a tunnel when its owner is disposed. */
+export function asDisposable(tunnel: Tunnel): Disposable {
+  return toDisposable(() => tunnel.dispose());
+}

@@ -1,0 +1,73 @@
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+
+/** Hop-by-hop headers (RFC 9110, 7.6.1) and their kin; they belong to one connection. */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+]);
+
+/** Headers of the agent that no server gets: replaced by ours, or telling things that are not the server's business. */
+const NOT_TO_UPSTREAM = new Set([
+  'host',
+  'authorization',
+  'cookie',
+  'origin',
+  'referer',
+  'forwarded',
+  'dpop',
+  'content-length',
+  'accept-encoding',
+]);
+
+/** Headers of the server that the agent doesn't get: VS Code would act on them, or they speak of an origin that isn't ours. */
+const NOT_TO_AGENT = new Set([
+  'www-authenticate',
+  'set-cookie',
+  'alt-svc',
+  'strict-transport-security',
+  'content-length',
+  'content-encoding',
+]);
+
+/** Headers for the server: everything the agent sent but what PROTOCOL.md 4 takes out. The caller adds credentials. */
+export function headersToUpstream(from: IncomingHttpHeaders): Record<string, string | string[]> {
+  const listed = listedInConnection(from.connection);
+  const out: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(from)) {
+    if (value === undefined || HOP_BY_HOP.has(name) || NOT_TO_UPSTREAM.has(name) || listed.has(name)) continue;
+    if (name.startsWith('sec-') || name.startsWith('x-forwarded-')) continue;
+    out[name] = value;
+  }
+  out['accept-encoding'] = 'identity';
+  return out;
+}
+
+/** Headers for the agent. The caller sets the length if it knows it. */
+export function headersToAgent(from: IncomingHttpHeaders): Record<string, string | string[]> {
+  const listed = listedInConnection(from.connection);
+  const out: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(from)) {
+    if (value === undefined || HOP_BY_HOP.has(name) || NOT_TO_AGENT.has(name) || listed.has(name) || name.startsWith('access-control-'))
+      continue;
+    out[name] = value;
+  }
+  return out;
+}
+
+/** Media type of a `Content-Type`, lower case, without parameters. */
+export function mediaTypeOf(headers: IncomingHttpHeaders | OutgoingHttpHeaders): string {
+  const value = headers['content-type'];
+  return typeof value === 'string' ? (value.split(';', 1)[0] ?? '').trim().toLowerCase() : '';
+}
+
+function listedInConnection(value: string | undefined): ReadonlySet<string> {
+  return new Set((value ?? '').split(',').map((name) => name.trim().toLowerCase()));
+}

@@ -1,0 +1,143 @@
+import { Readable, Transform } from 'node:stream';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { UpstreamError, messageOf } from '../common/errors.ts';
+import type { HttpUpstream } from './httpUpstream.ts';
+import { mediaTypeOf } from './headers.ts';
+
+/** Time for a server to be tried, milliseconds. */
+export const PROBE_TIMEOUT_MS = 20_000;
+/** Pages of tools that are read while trying. */
+const MAX_PAGES = 20;
+/** Largest answer while trying, bytes. */
+const MAX_PROBE_BYTES = 16 * 1024 * 1024;
+
+/** What a trial found: the server's own name and its tools as it sent them, or what failed, where, and what to do. */
+export type Probe =
+  | { readonly ok: true; readonly serverName: string; readonly tools: readonly { readonly name: string; readonly definition: string }[] }
+  | { readonly ok: false; readonly what: 'url' | 'tls' | 'credential' | 'not-mcp' | 'slow' | 'broken'; readonly message: string };
+
+/**
+ * Tries a server as an agent would: connects in whichever protocol era it speaks, and lists its tools. `url` and `headers` hold the
+ * credential; they go through `upstream`, under the same rules as every call. Never throws.
+ */
+export async function probe(
+  upstream: HttpUpstream,
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<Probe> {
+  const shown = `${url.origin}${url.pathname}`;
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
+  let refusal: Probe | undefined;
+  let sawJson = false;
+  const send = async (_url: string | URL, init?: RequestInit): Promise<Response> => {
+    const method = init?.method === 'GET' || init?.method === 'DELETE' ? init.method : 'POST';
+    if (method === 'GET') return new Response(null, { status: 405 });
+    const wanted = Object.fromEntries([...new Headers(init?.headers)].filter(([name]) => name !== 'authorization' && name !== 'host'));
+    const response = await upstream.send({
+      method,
+      url,
+      headers: { ...wanted, 'accept-encoding': 'identity', ...headers },
+      body: typeof init?.body === 'string' ? Buffer.from(init.body, 'utf8') : undefined,
+      signal: init?.signal ? AbortSignal.any([limit, init.signal]) : limit,
+    });
+    const mediaType = mediaTypeOf(response.headers);
+    sawJson ||= mediaType === 'application/json' || mediaType === 'text/event-stream';
+    if (response.status === 401 || response.status === 403)
+      refusal ??= refusedCredential(response.status, Object.keys(headers).length > 0 || url.search !== '', shown);
+    if (response.status === 404 && !sawJson)
+      refusal ??= {
+        ok: false,
+        what: 'url',
+        message: `There is nothing at ${shown} (HTTP 404). Check the path; many servers want /mcp at the end.`,
+      };
+    const empty = response.status === 204 || response.status === 202 || response.status === 304;
+    const kept = Object.entries(response.headers).flatMap(([name, value]) =>
+      name === 'content-length' || name === 'content-encoding' || value === undefined ? [] : [[name, String(value)] as [string, string]],
+    );
+    if (empty) response.body.resume();
+    return new Response(empty ? null : (Readable.toWeb(response.body.pipe(new SizeLimit())) as ReadableStream<Uint8Array>), {
+      status: response.status,
+      headers: kept,
+    });
+  };
+  // Never compile a server's JSON schema: the trial only lists.
+  const anySchema = { getValidator: () => (input: unknown) => ({ valid: true as const, data: input, errorMessage: undefined }) };
+  const client = new Client(
+    { name: 'culvert', version: '1' },
+    { versionNegotiation: { mode: 'auto' }, jsonSchemaValidator: anySchema as never },
+  );
+  const transport = new StreamableHTTPClientTransport(new URL(url.origin + url.pathname), { fetch: send });
+  try {
+    await client.connect(transport, { timeout: PROBE_TIMEOUT_MS, signal: limit });
+    const tools: { name: string; definition: string }[] = [];
+    if (client.getServerCapabilities()?.tools) {
+      let cursor: string | undefined;
+      for (let page = 0; page < MAX_PAGES; page++) {
+        const result = await client.listTools(cursor === undefined ? undefined : { cursor }, { timeout: PROBE_TIMEOUT_MS, signal: limit });
+        for (const tool of result.tools) tools.push({ name: tool.name, definition: JSON.stringify(tool) });
+        cursor = result.nextCursor;
+        if (cursor === undefined) break;
+      }
+    }
+    return { ok: true, serverName: client.getServerVersion()?.name ?? '', tools };
+  } catch (error) {
+    if (refusal) return refusal;
+    if (signal.aborted) return { ok: false, what: 'broken', message: 'The trial was cancelled.' };
+    const upstreamError = causeOf(error);
+    if (upstreamError) return fromUpstream(upstreamError);
+    if (limit.aborted || /timed? ?out/i.test(messageOf(error)))
+      return {
+        ok: false,
+        what: 'slow',
+        message: `${shown} did not finish answering within ${PROBE_TIMEOUT_MS / 1000} seconds. Try again, or check that the server is well.`,
+      };
+    return {
+      ok: false,
+      what: 'not-mcp',
+      message: `${shown} answers, but not as a MCP server (Streamable HTTP). Check the path; many servers want /mcp at the end.`,
+    };
+  } finally {
+    await client.close().catch(() => undefined);
+  }
+}
+
+function refusedCredential(status: number, sent: boolean, shown: string): Probe {
+  return {
+    ok: false,
+    what: 'credential',
+    message: sent
+      ? `${shown} refused the credential (HTTP ${status}). Check that it is complete, not expired, and placed as the server wants it.`
+      : `${shown} wants a credential (HTTP ${status}). Go back and choose how it authenticates.`,
+  };
+}
+
+function fromUpstream(error: UpstreamError): Probe {
+  if (error.leg === 'tls') return { ok: false, what: 'tls', message: error.message };
+  if (error.leg === 'timeout') return { ok: false, what: 'slow', message: error.message };
+  if (error.leg === 'resolve' || error.leg === 'connect' || error.leg === 'redirect')
+    return { ok: false, what: 'url', message: error.message };
+  return { ok: false, what: 'broken', message: error.message };
+}
+
+/** The client wraps what its transport threw, sometimes more than once. */
+function causeOf(error: unknown): UpstreamError | undefined {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; depth++) {
+    if (at instanceof UpstreamError) return at;
+    const data: unknown = 'data' in at && typeof at.data === 'object' && at.data !== null && 'cause' in at.data ? at.data.cause : undefined;
+    at = at.cause ?? data;
+  }
+  return undefined;
+}
+
+/** Ends a body that grows beyond what a trial needs. */
+class SizeLimit extends Transform {
+  #size = 0;
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null, data?: Buffer) => void): void {
+    this.#size += chunk.length;
+    if (this.#size > MAX_PROBE_BYTES)
+      done(new UpstreamError('CULVERT_UPSTREAM_LARGE', 'response', 'The server’s answer is larger than a list of tools should be.'));
+    else done(null, chunk);
+  }
+}

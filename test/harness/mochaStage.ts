@@ -1,0 +1,20 @@
+/**
+ * Runs test files in a process of their own: `node mochaStage.ts <events file> <grep or ''> <time limit of a test in ms> <file>...`
+ * Ends with 1 if something failed.
+ */
+import Mocha from 'mocha';
+import { runMocha } from './runMocha.ts';
+
+/** A process that does not end by itself has left something open; after this many milliseconds it is ended. */
+const LINGER_MS = 3_000;
+
+// Ended from outside: still let everything that was started clean up.
+process.once('SIGTERM', () => process.exit(143));
+
+const [eventsFile = '', grep, timeoutMs, ...files] = process.argv.slice(2);
+const failures = await runMocha(Mocha, { files, grep: grep === '' ? undefined : grep, timeoutMs: Number(timeoutMs), eventsFile });
+process.exitCode = failures ? 1 : 0;
+setTimeout(() => {
+  console.error(`[mocha] the tests left something open: ${process.getActiveResourcesInfo().join(' ')}`);
+  process.exit();
+}, LINGER_MS).unref();

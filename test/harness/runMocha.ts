@@ -1,0 +1,54 @@
+import type Mocha from 'mocha';
+import { writeEvent } from './testEvents.ts';
+
+/** Options of {@link runMocha}. */
+export interface MochaRun {
+  readonly files: readonly string[];
+  /** Runs only the tests whose full title matches. */
+  readonly grep: string | undefined;
+  /** Time limit of a test or hook that sets none, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Where the events go (see `testEvents.ts`). */
+  readonly eventsFile: string;
+}
+
+/**
+ * Runs test files with mocha (bdd) in this process, prints as its spec reporter does, and writes the events. Mocha itself is handed in,
+ * because how it is loaded differs between Node and VS Code. Returns the number of failures.
+ */
+export async function runMocha(Mocha_: typeof Mocha, { files, grep, timeoutMs, eventsFile }: MochaRun): Promise<number> {
+  class EventReporter extends Mocha_.reporters.Spec {
+    constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
+      super(runner, options);
+      const { constants } = Mocha_.Runner;
+      writeEvent(eventsFile, { event: 'start', pid: process.pid });
+      runner.on(constants.EVENT_TEST_PASS, (test) => writeEvent(eventsFile, { event: 'pass', title: test.fullTitle() }));
+      runner.on(constants.EVENT_TEST_PENDING, (test) => writeEvent(eventsFile, { event: 'skip', title: test.fullTitle() }));
+      runner.on(constants.EVENT_TEST_FAIL, (test, error: unknown) => {
+        writeEvent(eventsFile, { event: 'fail', title: test.fullTitle(), message: error instanceof Error ? error.message : String(error) });
+      });
+      runner.on(constants.EVENT_RUN_END, () => writeEvent(eventsFile, { event: 'end' }));
+    }
+  }
+  const mocha = new Mocha_({
+    ui: 'bdd',
+    timeout: timeoutMs,
+    forbidOnly: process.env['CI'] !== undefined,
+    ...(grep && { grep }),
+  });
+  mocha.reporter(EventReporter);
+  for (const file of files) {
+    mocha.files = [file];
+    try {
+      await mocha.loadFilesAsync();
+    } catch (error) {
+      // One file that can't be loaded is one failure; the others still run.
+      console.error(`${file} can't be loaded:`, error);
+      const cantLoad = new Mocha_.Test('can be loaded', () => {
+        throw error;
+      });
+      Mocha_.Suite.create(mocha.suite, file).addTest(cantLoad);
+    }
+  }
+  return new Promise((resolve) => mocha.run(resolve));
+}
