@@ -27,25 +27,27 @@ export function presentTools(message: Buffer, view: (name: string) => ToolView):
   const tools: { name: string; definition: string }[] = [];
   const kept: Buffer[] = [];
   let changed = false;
-  reader.elements(list.start, 2, (span) => {
+  const spans: Span[] = [];
+  reader.elements(list.start, 2, (span) => void spans.push(span));
+  for (const span of spans) {
     const definition = message.subarray(span.start, span.end);
     const nameSpan = valueKind(message, span.start) === 'object' ? lastMember(reader, span, 'name') : undefined;
     if (!nameSpan || valueKind(message, nameSpan.start) !== 'string') {
       // A tool without a name can't be called and can't be decided on.
       changed = true;
-      return;
+      continue;
     }
     const name = reader.text(nameSpan);
     tools.push({ name, definition: definition.toString('utf8') });
     const { listed, readOnlyHint } = view(name);
     if (!listed) {
       changed = true;
-      return;
+      continue;
     }
     const shown = readOnlyHint === undefined ? definition : withReadOnlyHint(definition, readOnlyHint);
     changed ||= shown !== definition;
     kept.push(shown);
-  });
+  }
   if (!changed) return { bytes: message, tools, changed };
   const bytes = Buffer.concat([
     message.subarray(0, list.start),

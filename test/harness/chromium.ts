@@ -13,10 +13,10 @@ export class MissingPrerequisite extends Error {
   override readonly name = 'MissingPrerequisite';
 }
 
-/** Path of a Chromium or Chrome executable: `$CHROMIUM`, or the first known name on the PATH. */
+/** Path of a Chromium or Chrome executable: the one that `CHROMIUM` names, or the first known name on the PATH. */
 export function findChromium(): string | undefined {
   const given = process.env['CHROMIUM'];
-  if (given) return given;
+  if (given) return fs.existsSync(given) ? given : undefined;
   const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), '/usr/bin', '/usr/local/bin'];
   return folders.flatMap((folder) => NAMES.map((name) => path.join(folder, name))).find((file) => fs.existsSync(file));
 }
@@ -28,6 +28,7 @@ export function findChromium(): string | undefined {
 export function ensureChromium(log = (message: string) => console.error(`[chromium] ${message}`)): string {
   const found = findChromium();
   if (found) return found;
+  if (process.env['CHROMIUM']) throw new MissingPrerequisite(`CHROMIUM names ${process.env['CHROMIUM']}, which is not there.`);
   const canInstall = process.getuid?.() === 0 && fs.existsSync('/usr/bin/apt-get');
   if (!canInstall) {
     throw new MissingPrerequisite(

@@ -16,11 +16,11 @@ export interface MochaRun {
  * Runs test files with mocha (bdd) in this process, prints as its spec reporter does, and writes the events. Mocha itself is handed in,
  * because how it is loaded differs between Node and VS Code. Returns the number of failures.
  */
-export async function runMocha(Mocha_: typeof Mocha, { files, grep, timeoutMs, eventsFile }: MochaRun): Promise<number> {
-  class EventReporter extends Mocha_.reporters.Spec {
+export async function runMocha(MochaClass: typeof Mocha, { files, grep, timeoutMs, eventsFile }: MochaRun): Promise<number> {
+  class EventReporter extends MochaClass.reporters.Spec {
     constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
       super(runner, options);
-      const { constants } = Mocha_.Runner;
+      const { constants } = MochaClass.Runner;
       writeEvent(eventsFile, { event: 'start', pid: process.pid });
       runner.on(constants.EVENT_TEST_PASS, (test) => writeEvent(eventsFile, { event: 'pass', title: test.fullTitle() }));
       runner.on(constants.EVENT_TEST_PENDING, (test) => writeEvent(eventsFile, { event: 'skip', title: test.fullTitle() }));
@@ -30,7 +30,7 @@ export async function runMocha(Mocha_: typeof Mocha, { files, grep, timeoutMs, e
       runner.on(constants.EVENT_RUN_END, () => writeEvent(eventsFile, { event: 'end' }));
     }
   }
-  const mocha = new Mocha_({
+  const mocha = new MochaClass({
     ui: 'bdd',
     timeout: timeoutMs,
     forbidOnly: process.env['CI'] !== undefined,
@@ -44,10 +44,10 @@ export async function runMocha(Mocha_: typeof Mocha, { files, grep, timeoutMs, e
     } catch (error) {
       // One file that can't be loaded is one failure; the others still run.
       console.error(`${file} can't be loaded:`, error);
-      const cantLoad = new Mocha_.Test('can be loaded', () => {
+      const cantLoad = new MochaClass.Test('can be loaded', () => {
         throw error;
       });
-      Mocha_.Suite.create(mocha.suite, file).addTest(cantLoad);
+      MochaClass.Suite.create(mocha.suite, file).addTest(cantLoad);
     }
   }
   return new Promise((resolve) => mocha.run(resolve));
