@@ -76,14 +76,18 @@ export class AuditLog implements Disposable {
     this.#append('act', null, act.server ?? null, null, act);
   }
 
-  /** Calls, newest first. `before` is the `seq` of the last one already seen. */
-  activities(options: { readonly limit: number; readonly before?: number; readonly server?: string }): Activity[] {
+  /**
+   * Calls, newest first. `before` is the `seq` of the last one already seen; `named` leaves out what belongs to every connection
+   * (initialize, lists, pings).
+   */
+  activities(options: { readonly limit: number; readonly before?: number; readonly server?: string; readonly named?: boolean }): Activity[] {
     const rows = this.#db.all(
       `SELECT i.seq, i.at, i.exchange, i.body, (SELECT o.body FROM audit o WHERE o.exchange = i.exchange AND o.kind = 'outcome' LIMIT 1) AS outcome
-       FROM audit i WHERE i.kind = 'intent' AND i.seq < ? AND (? IS NULL OR i.server = ?) ORDER BY i.seq DESC LIMIT ?`,
+       FROM audit i WHERE i.kind = 'intent' AND i.seq < ? AND (? IS NULL OR i.server = ?) AND (? = 0 OR i.tool IS NOT NULL) ORDER BY i.seq DESC LIMIT ?`,
       options.before ?? Number.MAX_SAFE_INTEGER,
       options.server ?? null,
       options.server ?? null,
+      options.named === true ? 1 : 0,
       options.limit,
     );
     return rows.map((row) => ({

@@ -27,6 +27,7 @@ export class Access implements Disposable {
   readonly #clock: Clock;
   readonly #changed = new Emitter<undefined>();
   readonly #expired = new Emitter<undefined>();
+  readonly #acted = new Emitter<{ readonly given: readonly Grant[]; readonly revoked: readonly Grant[] }>();
   readonly #subscriptions: Disposable[];
   #watchedExpiry: number | undefined;
   #byServer: { readonly rows: ReadonlyMap<string, Grant>; readonly index: ReadonlyMap<string, readonly Grant[]> } | undefined;
@@ -36,6 +37,9 @@ export class Access implements Disposable {
 
   /** Fires when a grant has come to its end. Calls that it let through run on; only new ones are concerned. */
   readonly onDidExpire = this.#expired.event;
+
+  /** Fires when this window gave or revoked grants. */
+  readonly onDidAct = this.#acted.event;
 
   constructor(db: Database, key: MacKey, clock: Clock) {
     this.#grants = new SignedCollection(db, 'grant', Grant, key);
@@ -87,12 +91,19 @@ export class Access implements Disposable {
       [row],
       superseded.map((g) => g.id),
     );
+    this.#acted.fire({ given: [row], revoked: superseded });
     return row;
   }
 
   /** Withdraws grants by id. */
   revoke(ids: readonly string[]): void {
-    if (ids.length > 0) this.#grants.write([], ids);
+    const revoked = this.all().filter((g) => ids.includes(g.id));
+    if (revoked.length === 0) return;
+    this.#grants.write(
+      [],
+      revoked.map((g) => g.id),
+    );
+    this.#acted.fire({ given: [], revoked });
   }
 
   /**
@@ -154,6 +165,7 @@ export class Access implements Disposable {
     for (const s of this.#subscriptions) s.dispose();
     this.#changed.dispose();
     this.#expired.dispose();
+    this.#acted.dispose();
   }
 }
 

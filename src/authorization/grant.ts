@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ID_PATTERN } from '../common/identifiers.ts';
+import { visible } from '../common/text.ts';
 import type { Principal } from '../mcp/principal.ts';
 
 /** What of a server a grant is about. */
@@ -72,4 +73,30 @@ export function specificity(target: Target): number {
     default:
       return 0;
   }
+}
+
+/** What a target covers, in words. */
+export function describeTarget(target: Target): string {
+  switch (target.kind) {
+    case 'tools':
+      return target.names.map((name) => visible(name, 80)).join(', ');
+    case 'reading-tools':
+      return 'tools that only read';
+    case 'all-tools':
+      return 'all tools';
+    case 'resources':
+      return 'resources';
+    case 'prompts':
+      return 'prompts';
+    case 'completion':
+      return 'completion';
+    case 'methods':
+      return `methods ${target.names.map((name) => visible(name, 80)).join(', ')}`;
+  }
+}
+
+/** A grant in words, without its server and its end: `allow echo in my-project`. */
+export function describeGrant(grant: Grant): string {
+  const where = grant.scope.workspaceName === undefined ? '' : ` in ${grant.scope.workspaceName}`;
+  return `${grant.effect} ${describeTarget(grant.target)}${where}`;
 }

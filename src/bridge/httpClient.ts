@@ -4,16 +4,20 @@ import type { Limits } from './limits.ts';
 
 /** Why there is no response. */
 export class ConnectionError extends Error {
-  /** False: no connection came about, so the tunnel has not seen a byte. */
-  readonly connected: boolean;
-  /** Too many connections at once: the tunnel is there and will take another one later. */
-  readonly overload: boolean;
+  /**
+   * False: the tunnel can't have got the whole message, so nothing came of it. Either no connection came about, or it turned out to be
+   * closed while the message was being written.
+   */
+  readonly delivered: boolean;
+  /** Nobody listens there. */
+  readonly absent: boolean;
 
-  constructor(connected: boolean, cause: NodeJS.ErrnoException) {
+  constructor(cause: NodeJS.ErrnoException, connected: boolean, finished: boolean) {
     super(cause.message, { cause });
     this.name = 'ConnectionError';
-    this.connected = connected;
-    this.overload = !connected && ['EAGAIN', 'EMFILE', 'ENFILE'].includes(cause.code ?? '');
+    this.delivered = connected && (finished || cause.code !== 'EPIPE');
+    // A full backlog means that somebody does listen.
+    this.absent = !connected && !['EAGAIN', 'EMFILE', 'ENFILE'].includes(cause.code ?? '');
   }
 }
 
@@ -59,6 +63,7 @@ export class HttpClient {
       if (body) all['content-length'] = body.length;
       if ('socketPath' in to.address) all['host'] = 'localhost';
       let connected = false;
+      let finished = false;
       const outgoing = request({ ...to.address, method, path, headers: all, agent: this.#agent });
       abort = () => {
         aborted = true;
@@ -68,13 +73,16 @@ export class HttpClient {
         if (!socket.connecting) connected = true;
         else socket.once('connect', () => (connected = true));
       });
-      if (onSent) outgoing.once('finish', onSent);
+      outgoing.once('finish', () => {
+        finished = true;
+        onSent?.();
+      });
       outgoing.once('response', (incoming) => {
         // Whoever reads the body sees it break off; those who don't must not be ended by it.
         incoming.on('error', () => undefined);
         resolve(incoming);
       });
-      outgoing.on('error', (error) => reject(new ConnectionError(connected, error)));
+      outgoing.on('error', (error) => reject(new ConnectionError(error, connected, finished)));
       outgoing.end(body);
       if (aborted) outgoing.destroy();
     });

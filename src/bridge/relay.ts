@@ -49,8 +49,8 @@ const HARMLESS = new Set([
 const HEADER_MISMATCH = -32020;
 /** Every message weighs at least this much, bytes, so that a flood of tiny ones is held back too. */
 const MIN_WEIGHT_BYTES = 512;
-/** A full backlog is waited out this often; each time {@link Limits.firstLookMs}. */
-const MAX_AGAIN = 40;
+/** Connections that don't come about although somebody listens are tried this often, with growing pauses. */
+const MAX_AGAIN = 10;
 /** Requests of the server that wait for the agent's answer. Beyond, the oldest is forgotten. */
 const MAX_SERVER_REQUESTS = 1_024;
 
@@ -238,7 +238,7 @@ export class Relay {
       }
       const retry = await this.#attempt(call, link);
       if (!retry || call.isOver()) return;
-      if (retry.cause === 'again' && again++ < MAX_AGAIN) await sleep(this.#limits.firstLookMs);
+      if (retry.cause === 'again' && again < MAX_AGAIN) await sleep(this.#lookPause(again++));
       else if (retry.cause === 'again' || call.only || attempt++ >= this.#limits.retries || !(await this.#recover(link, retry.cause))) {
         if (retry.cause === 'unreachable') this.#fail(call, ERROR_CODE.notRunning, this.#reason);
         else this.#answer(call, retry.otherwise);
@@ -267,11 +267,9 @@ export class Relay {
     } catch (error) {
       if (!(error instanceof ConnectionError))
         this.#fail(call, ERROR_CODE.invalid, 'The method or the protocol version holds a character that no header can carry.');
-      else if (!error.connected)
-        return {
-          cause: error.overload ? 'again' : 'unreachable',
-          otherwise: failure(call, ERROR_CODE.busy, 'Culvert takes no more connections at the moment.'),
-        };
+      else if (error.absent) return { cause: 'unreachable', otherwise: failure(call, ERROR_CODE.notRunning, this.#reason) };
+      else if (!error.delivered)
+        return { cause: 'again', otherwise: failure(call, ERROR_CODE.busy, 'Culvert takes no more connections at the moment.') };
       else if (HARMLESS.has(message.method)) return { cause: 'again', otherwise: failure(call, ERROR_CODE.interrupted, INTERRUPTED) };
       else this.#fail(call, ERROR_CODE.interrupted, INTERRUPTED);
       return undefined;
@@ -354,7 +352,7 @@ export class Relay {
             break;
           }
         } catch (error) {
-          if (isAbsent(error)) break;
+          if (error instanceof ConnectionError && error.absent) break;
         }
       }
     }
@@ -445,13 +443,17 @@ export class Relay {
         };
         await follow(response, cursor, onMessage, this.#reading);
       } catch (error) {
-        if (isAbsent(error)) {
+        if (error instanceof ConnectionError && error.absent) {
           if (current()) void this.#recover(link, 'unreachable');
           return;
         }
       }
       if (current()) await sleep(cursor.retryMs ?? this.#streamPause(attempts));
     }
+  }
+
+  #lookPause(attempt: number): number {
+    return backOff(attempt, this.#limits.firstLookMs, this.#limits.longestLookMs);
   }
 
   #streamPause(attempt: number): number {
@@ -494,7 +496,7 @@ export class Relay {
         }
         this.#reason = `Culvert is there, but the session could not be opened again: ${refusal}. Restart the server in your agent.`;
       }
-      const pause = backOff(look, this.#limits.firstLookMs, this.#limits.longestLookMs);
+      const pause = this.#lookPause(look);
       if (Date.now() + pause > deadline) break;
       await sleep(pause);
     }
@@ -614,11 +616,6 @@ function failure(call: Call, code: number, message: string): Buffer {
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Nobody listens there. */
-function isAbsent(error: unknown): boolean {
-  return error instanceof ConnectionError && !error.connected && !error.overload;
 }
 
 /** 404 is what the specification says; servers built on the common SDKs also say 400 with a sentence about the session. */

@@ -72,6 +72,17 @@ export class CredentialRegistry implements Disposable {
     return row;
   }
 
+  /** Binds a credential to other origins. Only after the user said so: this is what lets a secret go somewhere new. */
+  async rebind(id: string, origins: readonly string[]): Promise<Credential | undefined> {
+    const old = this.get(id);
+    const opened = await this.vault.openForDetection(id);
+    if (!old || !opened) return undefined;
+    const row: Credential = { ...old, origins: [...origins], revision: old.revision + 1, replacedAt: this.#clock.now() };
+    await this.vault.seal(id, opened.secret, origins, row.revision);
+    this.#collection.write([row]);
+    return row;
+  }
+
   /** Forgets a credential and its value. */
   async forget(id: string): Promise<void> {
     await this.vault.forget(id);

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { AuditLog } from '../audit/auditLog.ts';
+import type { Act } from '../audit/record.ts';
 import { Checkpoints, newSigningKey, type CheckpointKeeper } from '../audit/checkpoints.ts';
 import { Access } from '../authorization/access.ts';
+import { describeGrant } from '../authorization/grant.ts';
 import { Approvals, type Approver } from '../authorization/approvals.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import { Vault, type SecretStore } from '../credentials/vault.ts';
@@ -71,6 +73,12 @@ export class Core implements Disposable {
     this.audit = this.#store.add(new AuditLog(db, options.clock, checkpoints));
     this.approvals = this.#store.add(new Approvals(this.access, options.approver, options.clock));
     this.inspector = new Inspector(this.#secrets, (id) => this.credentials.get(credentialOf(id))?.name ?? 'a credential');
+    this.#store.add(
+      this.access.onDidAct(({ given, revoked }) => {
+        for (const grant of given) this.act({ act: 'grant-given', server: grant.server, subject: describeGrant(grant), detail: `by ${grant.givenBy}` });
+        for (const grant of revoked) this.act({ act: 'grant-revoked', server: grant.server, subject: describeGrant(grant) });
+      }),
+    );
     this.#store.add(vault.onDidChange((id) => this.#learn([id])));
     this.#store.add(this.credentials.onDidChange(() => this.#learnNew()));
     this.#repeat(REFRESH_MS, () => this.refresh());
@@ -108,6 +116,21 @@ export class Core implements Disposable {
   /** Resolves when every sealed value is known to the inspector. */
   async ready(): Promise<void> {
     await this.#learning;
+  }
+
+  /** Puts something that is no call on the record. What can't be written is logged: the act itself has happened. */
+  act(act: Omit<Act, 'window'>): void {
+    try {
+      this.audit.act({ ...act, window: this.#options.window });
+    } catch (error) {
+      this.#options.logger.error(`An act could not be recorded (${act.act}): ${messageOf(error)}`);
+    }
+  }
+
+  /** Pauses or resumes all agent access, in every window. */
+  setPaused(paused: boolean): void {
+    this.access.setPaused(paused);
+    this.act({ act: paused ? 'paused' : 'resumed' });
   }
 
   /** Notices what other windows changed. */

@@ -1,0 +1,63 @@
+import * as vscode from 'vscode';
+import { createHash } from 'node:crypto';
+import { Emitter } from '../common/disposable.ts';
+import type { Logger } from '../common/logger.ts';
+import type { SecretStore } from '../credentials/vault.ts';
+import type { Principal } from '../mcp/principal.ts';
+import { SETTINGS } from './names.ts';
+
+/** SecretStorage of the extension as the vault wants it. */
+export function secretStoreOf(secrets: vscode.SecretStorage, subscriptions: vscode.Disposable[]): SecretStore {
+  const changed = new Emitter<string>();
+  subscriptions.push(
+    secrets.onDidChange((event) => changed.fire(event.key)),
+    changed,
+  );
+  return {
+    get: async (key) => secrets.get(key),
+    store: async (key, value) => secrets.store(key, value),
+    delete: async (key) => secrets.delete(key),
+    onDidChange: changed.event,
+  };
+}
+
+/** The log channel, as a logger of the core. */
+export function loggerOf(channel: vscode.LogOutputChannel): Logger {
+  return {
+    debug: (message) => channel.debug(message),
+    info: (message) => channel.info(message),
+    warn: (message) => channel.warn(message),
+    error: (message) => channel.error(message),
+  };
+}
+
+/** The workspace of this window: an id that stays the same for the same folders, and a name for showing. */
+export function currentWorkspace(): Pick<Principal, 'workspace' | 'workspaceName'> {
+  const uris = vscode.workspace.workspaceFile ? [vscode.workspace.workspaceFile] : (vscode.workspace.workspaceFolders ?? []).map((f) => f.uri);
+  const name = vscode.workspace.name;
+  if (uris.length === 0 || name === undefined) return {};
+  const id = createHash('sha256')
+    .update(uris.map((u) => u.toString()).join('\n'))
+    .digest('hex')
+    .slice(0, 32);
+  return { workspace: id, workspaceName: name };
+}
+
+/** Settings with their defaults. All are of application scope: a workspace can't change them. */
+export const settings = {
+  approvalTimeoutMs(): number {
+    const seconds = vscode.workspace.getConfiguration().get<number>(SETTINGS.approvalTimeoutSeconds, 55);
+    return Math.min(600, Math.max(5, Number.isFinite(seconds) ? seconds : 55)) * 1000;
+  },
+  culvertConfirms: (): boolean => vscode.workspace.getConfiguration().get<string>(SETTINGS.confirmations, 'culvert') !== 'both',
+  definition: (): 'bridge' | 'http' => (vscode.workspace.getConfiguration().get<string>(SETTINGS.definition, 'bridge') === 'http' ? 'http' : 'bridge'),
+  listen: (): 'socket' | 'loopback' => (vscode.workspace.getConfiguration().get<string>(SETTINGS.listen, 'socket') === 'loopback' ? 'loopback' : 'socket'),
+  recordArguments: (): boolean => vscode.workspace.getConfiguration().get<string>(SETTINGS.auditArguments, 'redacted') !== 'digest',
+  /** The editor's own switch for MCP, set by the user or an organisation. */
+  mcpOff: (): boolean => vscode.workspace.getConfiguration('chat').get<string>('mcp.access') === 'none' || vscode.workspace.getConfiguration('chat').get<boolean>('disableAIFeatures') === true,
+};
+
+/** Sets a context key for `when` clauses. */
+export function setContext(key: string, value: unknown): void {
+  void vscode.commands.executeCommand('setContext', key, value);
+}

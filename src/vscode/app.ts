@@ -1,0 +1,15 @@
+import type { Core } from '../tunnel/core.ts';
+import type { Tunnel } from '../tunnel/tunnel.ts';
+import type { Principal } from '../mcp/principal.ts';
+import type { Logger } from '../common/logger.ts';
+import type { ApprovalPrompt } from './approvalPrompt.ts';
+
+/** What commands and views work with once everything is open. */
+export interface App {
+  readonly core: Core;
+  readonly tunnel: Tunnel;
+  readonly logger: Logger;
+  readonly prompt: ApprovalPrompt;
+  /** This window as a principal, for showing what the editor's agents may do here. */
+  readonly principal: Principal;
+}

@@ -1,0 +1,71 @@
+/** Every name that package.json and code share. test/unit/manifest.test.ts holds both against this list. */
+
+export const COMMANDS = {
+  addServer: 'culvert.addServer',
+  editServer: 'culvert.editServer',
+  removeServer: 'culvert.removeServer',
+  toggleToolAccess: 'culvert.toggleToolAccess',
+  allowTool: 'culvert.allowTool',
+  revoke: 'culvert.revoke',
+  pause: 'culvert.pause',
+  resume: 'culvert.resume',
+  answerWaiting: 'culvert.answerWaiting',
+  replaceCredential: 'culvert.replaceCredential',
+  testCredential: 'culvert.testCredential',
+  forgetCredential: 'culvert.forgetCredential',
+  verifyAudit: 'culvert.verifyAudit',
+  showLog: 'culvert.showLog',
+  retry: 'culvert.retry',
+  setDatabaseAside: 'culvert.setDatabaseAside',
+  toolAllow: 'culvert.tool.allow',
+  toolAllowShort: 'culvert.tool.allowShort',
+  toolAsk: 'culvert.tool.ask',
+  toolDeny: 'culvert.tool.deny',
+  showRecord: 'culvert.showRecord',
+  loadMore: 'culvert.loadMore',
+  dismissFinding: 'culvert.dismissFinding',
+} as const;
+export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
+
+/** Commands that only make sense on an item of a view; hidden from the palette. */
+export const ITEM_COMMANDS: readonly CommandId[] = [
+  COMMANDS.toolAllow,
+  COMMANDS.toolAllowShort,
+  COMMANDS.toolAsk,
+  COMMANDS.toolDeny,
+  COMMANDS.showRecord,
+  COMMANDS.loadMore,
+  COMMANDS.dismissFinding,
+];
+
+export const VIEWS = { grants: 'culvert.grants', activity: 'culvert.activity', leaks: 'culvert.leakWarnings', credentials: 'culvert.credentials' } as const;
+
+export const CONTEXT = {
+  /** `starting`, `ready`, `off` or `failed`. */
+  state: 'culvert.state',
+  hasServers: 'culvert.hasServers',
+  hasTools: 'culvert.hasTools',
+  hasGrants: 'culvert.hasGrants',
+  hasCredentials: 'culvert.hasCredentials',
+  paused: 'culvert.paused',
+  waiting: 'culvert.waiting',
+  /** Setting the database aside would help. */
+  canSetAside: 'culvert.canSetAside',
+} as const;
+
+export const SETTINGS = {
+  approvalTimeoutSeconds: 'culvert.approvalTimeoutSeconds',
+  confirmations: 'culvert.confirmations',
+  definition: 'culvert.definition',
+  listen: 'culvert.listen',
+  auditArguments: 'culvert.audit.arguments',
+} as const;
+
+/** Id of the MCP server definition provider. */
+export const PROVIDER_ID = 'culvert';
+
+/** Values of `contextValue` of tree items; menus in package.json match them. */
+export const ITEMS = { server: 'server', tool: 'tool', call: 'call', finding: 'finding', credential: 'credential' } as const;
+
+/** Scheme of the documents that show a record. */
+export const RECORD_SCHEME = 'culvert-audit';

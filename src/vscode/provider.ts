@@ -1,0 +1,94 @@
+import * as vscode from 'vscode';
+import { createHash } from 'node:crypto';
+import type { Server } from '../mcp/server.ts';
+import type { App } from './app.ts';
+import { settings } from './adapters.ts';
+import { PROVIDER_ID } from './names.ts';
+
+/**
+ * Gives VS Code a definition for each server. What is cached by VS Code names no socket that is open and holds nothing secret; the
+ * capability is added when a server is about to start.
+ */
+export class DefinitionProvider implements vscode.McpServerDefinitionProvider, vscode.Disposable {
+  readonly #app: App;
+  readonly #bridge: string;
+  readonly #changed = new vscode.EventEmitter<void>();
+  readonly #subscriptions: vscode.Disposable[];
+  #last = '';
+  #timer: NodeJS.Timeout | undefined;
+
+  readonly onDidChangeMcpServerDefinitions = this.#changed.event;
+
+  /** `bridge` is the path of the bundled bridge. */
+  constructor(app: App, bridge: string) {
+    this.#app = app;
+    this.#bridge = bridge;
+    const { core } = app;
+    const soon = () => this.#soon();
+    this.#subscriptions = [core.servers.onDidChange(soon), core.access.onDidChange(soon), core.access.onDidExpire(soon), core.catalog.onDidChange(soon)];
+    this.#last = this.#fingerprint();
+  }
+
+  register(): vscode.Disposable {
+    return vscode.Disposable.from(this, vscode.lm.registerMcpServerDefinitionProvider(PROVIDER_ID, this));
+  }
+
+  provideMcpServerDefinitions(): vscode.McpServerDefinition[] {
+    if (settings.mcpOff()) return [];
+    return this.#app.core.servers.list().map((server) => this.#definition(server));
+  }
+
+  resolveMcpServerDefinition(definition: vscode.McpServerDefinition): vscode.McpServerDefinition {
+    const { core, tunnel } = this.#app;
+    const server = core.servers.list().find((s) => s.label === definition.label);
+    if (!server) throw new Error(`Culvert no longer has a server named “${definition.label}”.`);
+    const { stem, token } = tunnel.issue(server.id, 'vscode', 'own');
+    if (definition instanceof vscode.McpHttpServerDefinition) definition.headers = { Authorization: `Bearer ${token}` };
+    else definition.args = [...definition.args, '--capability', stem];
+    return definition;
+  }
+
+  dispose(): void {
+    clearTimeout(this.#timer);
+    for (const s of this.#subscriptions) s.dispose();
+    this.#changed.dispose();
+  }
+
+  #definition(server: Server): vscode.McpServerDefinition {
+    const { tunnel } = this.#app;
+    const version = this.#version(server);
+    if (settings.definition() === 'http') {
+      const { address } = tunnel;
+      const base = address.kind === 'socket' ? vscode.Uri.from({ scheme: 'unix', path: address.path, fragment: tunnel.endpoint(server.id) }) : vscode.Uri.parse(`${tunnel.url ?? ''}${tunnel.endpoint(server.id)}`);
+      return new vscode.McpHttpServerDefinition(server.label, base, {}, version);
+    }
+    return new vscode.McpStdioServerDefinition(server.label, process.execPath, [this.#bridge, '--server', server.id, '--runtime', tunnel.folder.folder], { ELECTRON_RUN_AS_NODE: '1' }, version);
+  }
+
+  /** Changes when what an agent would see at the start changes: where it goes, and which tools are listed. */
+  #version(server: Server): string {
+    const { core, principal } = this.#app;
+    const listed = core.catalog
+      .tools(server.id)
+      .filter((tool) => core.access.decide(principal, { server: server.id, serverLabel: server.label, method: 'tools/call', tool: tool.name, reads: tool.reads }).effect !== 'deny')
+      .map((tool) => tool.name);
+    return createHash('sha256')
+      .update(JSON.stringify([server.upstream, server.credentials, listed]))
+      .digest('hex')
+      .slice(0, 12);
+  }
+
+  #fingerprint(): string {
+    return JSON.stringify(this.#app.core.servers.list().map((s) => [s.label, this.#version(s)]));
+  }
+
+  #soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      const now = this.#fingerprint();
+      if (now === this.#last) return;
+      this.#last = now;
+      this.#changed.fire();
+    }, 50);
+  }
+}
