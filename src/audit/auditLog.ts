@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
+import { StoreError } from '../common/errors.ts';
 import { newId } from '../common/identifiers.ts';
 import type { Database, Row } from '../store/database.ts';
 import type { Checkpoints } from './checkpoints.ts';
@@ -80,7 +81,12 @@ export class AuditLog implements Disposable {
    * Calls, newest first. `before` is the `seq` of the last one already seen; `named` leaves out what belongs to every connection
    * (initialize, lists, pings).
    */
-  activities(options: { readonly limit: number; readonly before?: number; readonly server?: string; readonly named?: boolean }): Activity[] {
+  activities(options: {
+    readonly limit: number;
+    readonly before?: number;
+    readonly server?: string;
+    readonly named?: boolean;
+  }): Activity[] {
     const rows = this.#db.all(
       `SELECT i.seq, i.at, i.exchange, i.body, (SELECT o.body FROM audit o WHERE o.exchange = i.exchange AND o.kind = 'outcome' LIMIT 1) AS outcome
        FROM audit i WHERE i.kind = 'intent' AND i.seq < ? AND (? IS NULL OR i.server = ?) AND (? = 0 OR i.tool IS NOT NULL) ORDER BY i.seq DESC LIMIT ?`,
@@ -165,7 +171,8 @@ export class AuditLog implements Disposable {
   }
 
   #append(kind: Entry['kind'], exchange: string | null, server: string | null, tool: string | null, value: Intent | Outcome | Act): void {
-    if (this.#stopped) return;
+    if (this.#stopped)
+      throw new StoreError('CULVERT_STORE_CLOSED', 'The record is closed; nothing more is let through. Reload the window.');
     const n = this.#n + 1;
     const at = this.#clock.now();
     const body = JSON.stringify(value);
@@ -179,7 +186,12 @@ export class AuditLog implements Disposable {
 
 function indexAgrees(row: Row): boolean {
   if (row['kind'] === 'outcome') return row['server'] === null && row['tool'] === null;
-  const body = JSON.parse(String(row['body'])) as { server?: string; tool?: string };
+  let body: { server?: string; tool?: string };
+  try {
+    body = JSON.parse(String(row['body'])) as typeof body;
+  } catch {
+    return false;
+  }
   return row['server'] === (body.server ?? null) && row['tool'] === (row['kind'] === 'intent' ? (body.tool ?? null) : null);
 }
 

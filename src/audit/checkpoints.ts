@@ -48,10 +48,13 @@ export class Checkpoints {
 
   async #sign(heads: ReadonlyMap<string, { readonly n: number; readonly hash: string }>): Promise<void> {
     if (heads.size === 0) return;
+    const missing = await this.#missing();
     const last = this.#db.get('SELECT jws FROM checkpoint ORDER BY id DESC LIMIT 1');
     const list = [...heads].map(([chain, head]) => [chain, head.n, head.hash] as const).sort(([a], [b]) => (a < b ? -1 : 1));
-    const previous = last === undefined ? '' : digestOf(String(last['jws']));
-    if (last !== undefined && JSON.stringify(payloadOf(String(last['jws']))?.heads) === JSON.stringify(list)) return;
+    // One that should be there and isn't is named as the predecessor, so that a cut stays visible after this signature.
+    const previous = missing ?? (last === undefined ? '' : digestOf(String(last['jws'])));
+    if (missing === undefined && last !== undefined && JSON.stringify(payloadOf(String(last['jws']))?.heads) === JSON.stringify(list))
+      return;
     const payload: Payload = { at: this.#clock.now(), previous, heads: list };
     const { privateKey } = await this.#keyPair();
     const jws = await new CompactSign(Buffer.from(JSON.stringify(payload), 'utf8'))
@@ -59,6 +62,15 @@ export class Checkpoints {
       .sign(privateKey);
     this.#db.run('INSERT INTO checkpoint (at, jws) VALUES (?, ?)', payload.at, jws);
     await this.#keeper.set('last-checkpoint', digestOf(jws));
+  }
+
+  /** Digest of this installation's newest checkpoint, if the database no longer has it. */
+  async #missing(): Promise<string | undefined> {
+    const expected = await this.#keeper.get('last-checkpoint');
+    if (expected === undefined) return undefined;
+    for (const row of this.#db.iterate('SELECT jws FROM checkpoint ORDER BY id DESC'))
+      if (digestOf(String(row['jws'])) === expected) return undefined;
+    return expected;
   }
 
   /** Checks every checkpoint; `hashAt` gives the stored hash of entry n of a chain. Adds to `problems`, returns how many were checked. */

@@ -4,6 +4,7 @@ import { newId } from '../common/identifiers.ts';
 import type { Decision } from '../mcp/decision.ts';
 import type { Principal } from '../mcp/principal.ts';
 import type { Database } from '../store/database.ts';
+import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
 import { z } from 'zod';
 import { decide, type Call, type Policy } from './decide.ts';
@@ -41,9 +42,9 @@ export class Access implements Disposable {
   /** Fires when this window gave or revoked grants. */
   readonly onDidAct = this.#acted.event;
 
-  constructor(db: Database, key: MacKey, clock: Clock) {
-    this.#grants = new SignedCollection(db, 'grant', Grant, key);
-    this.#state = new SignedCollection(db, 'access-state', PauseState, key);
+  constructor(db: Database, key: MacKey, generations: Generations, clock: Clock) {
+    this.#grants = new SignedCollection(db, 'grant', Grant, key, generations);
+    this.#state = new SignedCollection(db, 'access-state', PauseState, key, generations);
     this.#clock = clock;
     this.#subscriptions = [this.#grants, this.#state].map((c) => c.onDidChange(() => this.#changed.fire(undefined)));
   }
@@ -78,21 +79,24 @@ export class Access implements Disposable {
     return [...this.#grants.rows().values()];
   }
 
-  /** Gives a grant. It replaces those of the same target, scope and effect kind, so that repeating an answer leaves one row. */
+  /** Gives a grant. It replaces those of the same target and scope, so that repeating an answer leaves one row. */
   give(grant: NewGrant): Grant {
+    return this.#exchange([grant], (old, row) => supersedes(row, old) && sameScope(old, row))[0] as Grant;
+  }
+
+  /** Gives grants and withdraws those they replace, in one write: no window ever sees the one without the other. */
+  #exchange(grants: readonly NewGrant[], replaces: (old: Grant, row: Grant) => boolean): Grant[] {
     const now = this.#clock.now();
-    const row: Grant = { version: 1, id: newId('grant'), createdAt: now, ...grant };
-    const superseded = this.all().filter(
-      (old) =>
-        (old.server === row.server && sameTarget(old.target, row.target) && sameScope(old, row)) ||
-        (old.expiresAt !== undefined && old.expiresAt < now - KEEP_EXPIRED_MS),
+    const rows = grants.map((grant): Grant => ({ version: 1, id: newId('grant'), createdAt: now, ...grant }));
+    const revoked = this.all().filter(
+      (old) => rows.some((row) => replaces(old, row)) || (old.expiresAt !== undefined && old.expiresAt < now - KEEP_EXPIRED_MS),
     );
     this.#grants.write(
-      [row],
-      superseded.map((g) => g.id),
+      rows,
+      revoked.map((g) => g.id),
     );
-    this.#acted.fire({ given: [row], revoked: superseded });
-    return row;
+    this.#acted.fire({ given: rows, revoked });
+    return rows;
   }
 
   /** Withdraws grants by id. */
@@ -111,26 +115,33 @@ export class Access implements Disposable {
    * that, and gives one with the wanted effect.
    */
   set(server: string, target: Target, effect: Grant['effect'], givenBy: Grant['givenBy'], expiresAt?: number): Grant {
-    this.revoke(
-      this.forServer(server)
-        .filter((g) => sameTarget(g.target, target))
-        .map((g) => g.id),
-    );
-    return this.give({ server, target, effect, scope: {}, givenBy, ...(expiresAt === undefined ? {} : { expiresAt }) });
+    const grant: NewGrant = { server, target, effect, scope: {}, givenBy, ...(expiresAt === undefined ? {} : { expiresAt }) };
+    return this.#exchange([grant], (old, row) => supersedes(row, old))[0] as Grant;
   }
 
   /** Gives the grants with which a server starts. */
   start(server: string, access: StartingAccess, givenBy: Grant['givenBy']): void {
-    const give = (kind: 'all-tools' | 'reading-tools' | 'resources' | 'prompts' | 'completion', effect: Grant['effect']) =>
-      this.give({ server, target: { kind }, effect, scope: {}, givenBy });
-    this.revoke(this.forServer(server).map((g) => g.id));
-    if (access === 'nothing') return;
-    if (access === 'reading') give('reading-tools', 'allow');
-    else give('all-tools', access === 'everything' ? 'allow' : 'ask');
+    const grant = (kind: 'all-tools' | 'reading-tools' | 'resources' | 'prompts' | 'completion', effect: Grant['effect']): NewGrant => ({
+      server,
+      target: { kind },
+      effect,
+      scope: {},
+      givenBy,
+    });
+    if (access === 'nothing') {
+      this.revokeServer(server);
+      return;
+    }
     const rest = access === 'ask' ? 'ask' : 'allow';
-    give('resources', rest);
-    give('prompts', rest);
-    give('completion', 'allow');
+    this.#exchange(
+      [
+        access === 'reading' ? grant('reading-tools', 'allow') : grant('all-tools', access === 'everything' ? 'allow' : 'ask'),
+        grant('resources', rest),
+        grant('prompts', rest),
+        grant('completion', 'allow'),
+      ],
+      (old) => old.server === server,
+    );
   }
 
   /** Takes away everything that was granted for a server. */
@@ -167,6 +178,15 @@ export class Access implements Disposable {
     this.#expired.dispose();
     this.#acted.dispose();
   }
+}
+
+/**
+ * True if `row` takes the place of `old`. A permission for a while does not take away a lasting “ask”: when it ends, the user is
+ * asked again instead of whatever a wider grant says.
+ */
+function supersedes(row: Grant, old: Grant): boolean {
+  if (old.server !== row.server || !sameTarget(old.target, row.target)) return false;
+  return !(row.expiresAt !== undefined && row.effect === 'allow' && old.effect === 'ask' && old.expiresAt === undefined);
 }
 
 function sameTarget(a: Target, b: Target): boolean {

@@ -141,6 +141,8 @@ export class Approvals implements Disposable {
     const { request } = pending;
     const what = subject(request.call);
     if (answer === 'once') {
+      // Another window may have paused or denied since: then this answer comes too late.
+      this.#decideWaiting();
       pending.settle({ effect: 'allow', by: { kind: 'rule', rule: 'answered' }, reason: `${what} was allowed once by the user.` });
       return;
     }

@@ -54,9 +54,9 @@ export function findCapabilities(search: Search): Capability[] {
   return found.sort((a, b) => b.createdAt - a.createdAt);
 }
 
-/** True if both open the same tunnel with the same token. */
+/** True if both open the same tunnel. Tokens are random and belong to one tunnel. */
 export function sameCapability(a: Capability, b: Capability): boolean {
-  return a.token === b.token && JSON.stringify(a.address) === JSON.stringify(b.address);
+  return a.token === b.token;
 }
 
 /** Whether something accepts connections there. A socket file that a crashed window left behind does not. */

@@ -1,25 +1,23 @@
 import { isJson, type Json, type Message } from './message.ts';
 
-/** Member of `params` that `Mcp-Name` mirrors, by method (2026-07-28, Streamable HTTP, Standard Request Headers; tasks extension). */
-const NAME_SOURCE = new Map([
-  ['tools/call', 'name'],
-  ['prompts/get', 'name'],
-  ['resources/read', 'uri'],
-  ['tasks/get', 'taskId'],
-  ['tasks/update', 'taskId'],
-  ['tasks/cancel', 'taskId'],
-]);
 /** Header name, RFC 9110 5.6.2. */
 const HEADER_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 /** Headers of a request in the modern era, where HTTP repeats what stdio has only in the body. */
 export function modernHeaders(message: Message, version: string, tools: ToolHeaders): Record<string, string> {
   const headers: Record<string, string> = { 'mcp-protocol-version': version, 'mcp-method': message.method };
-  const name = message.params[NAME_SOURCE.get(message.method) ?? ''];
+  const name = message.params[nameSource(message.method)];
   if (typeof name !== 'string') return headers;
   headers['mcp-name'] = encodeHeaderValue(name);
   if (message.method === 'tools/call') Object.assign(headers, tools.headersFor(name, message.params['arguments']));
   return headers;
+}
+
+/** Member of `params` that `Mcp-Name` mirrors (2026-07-28, Streamable HTTP, Standard Request Headers; tasks extension). */
+function nameSource(method: string): string {
+  if (method === 'tools/call' || method === 'prompts/get') return 'name';
+  if (method === 'resources/read') return 'uri';
+  return /^tasks\/(get|update|cancel)$/.test(method) ? 'taskId' : '';
 }
 
 /** A value as it stands in a header: itself if it is plain ASCII that survives there, else base64 (2026-07-28, Value Encoding). */

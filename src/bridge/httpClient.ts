@@ -14,7 +14,6 @@ export class ConnectionError extends Error {
 
   constructor(cause: NodeJS.ErrnoException, connected: boolean, finished: boolean) {
     super(cause.message, { cause });
-    this.name = 'ConnectionError';
     this.delivered = connected && (finished || cause.code !== 'EPIPE');
     // A full backlog means that somebody does listen.
     this.absent = !connected && !['EAGAIN', 'EMFILE', 'ENFILE'].includes(cause.code ?? '');

@@ -72,9 +72,7 @@ function run(): void {
   stdin.on('data', (chunk: Buffer) => {
     for (const line of splitter.push(chunk)) relay.accept(line);
   });
-  stdin.once('end', () => void leave());
-  stdin.once('close', () => void leave());
-  stdin.once('error', () => void leave());
+  for (const event of ['end', 'close', 'error']) stdin.once(event, () => void leave());
   // The reader is gone (EPIPE): there is nobody left to talk to.
   stdout.on('error', () => process.exit(0));
   process.stderr.on('error', () => undefined);

@@ -45,12 +45,8 @@ export interface Fault {
 
 /** Reads one line. Only a light look: whether the bytes are acceptable in full is the tunnel's decision. */
 export function readMessage(bytes: Buffer): Message | Fault {
-  let value: unknown;
-  try {
-    value = JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return fault(ERROR_CODE.parse, 'The line is not JSON.');
-  }
+  const value = parse(bytes);
+  if (value === undefined) return fault(ERROR_CODE.parse, 'The line is not JSON.');
   if (!isJson(value)) return fault(ERROR_CODE.invalid, 'The line is not one JSON-RPC message. Batches are not accepted.');
   const { id, method } = value;
   const params = isJson(value['params']) ? value['params'] : {};
@@ -67,7 +63,7 @@ export function readMessage(bytes: Buffer): Message | Fault {
 
 /** What identifies a request by its id, see {@link Message.key}. */
 export function idKey(id: unknown): string {
-  return JSON.stringify(id);
+  return JSON.stringify(id ?? null);
 }
 
 /** True for an object that is no array. */
@@ -77,21 +73,12 @@ export function isJson(value: unknown): value is Json {
 
 /** The object that the bytes hold, or `undefined`. */
 export function parseObject(bytes: Buffer): Json | undefined {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return isJson(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  const value = parse(bytes);
+  return isJson(value) ? value : undefined;
 }
 
 /** A JSON-RPC error answer; `id` is raw JSON. */
-export function errorAnswer(id: string | Buffer, code: number, message: string): Buffer {
-  return Buffer.from(`{"jsonrpc":"2.0","id":${id.toString()},"error":${JSON.stringify({ code, message })}}`);
-}
-
-/** The same error under another id, e.g. where the server could not read ours. `error` is a parsed `error` member. */
-export function errorUnderId(id: string | Buffer, error: unknown): Buffer {
+export function errorAnswer(id: string | Buffer, error: { readonly code: number; readonly message: string } | Json): Buffer {
   return Buffer.from(`{"jsonrpc":"2.0","id":${id.toString()},"error":${JSON.stringify(error)}}`);
 }
 
@@ -119,7 +106,7 @@ export function shapeOf(bytes: Buffer): Shape | undefined {
   let at = skipSpace(bytes, 0);
   if (bytes[at] !== 0x7b) return undefined;
   let depth = 0;
-  let key = '';
+  let key: unknown;
   let valueStart = -1;
   let id: Buffer | undefined;
   let idStart = -1;
@@ -131,7 +118,7 @@ export function shapeOf(bytes: Buffer): Shape | undefined {
       idStart = valueStart;
     } else if (key === 'method') method = true;
     else if (key === 'result' || key === 'error') answer = true;
-    key = '';
+    key = undefined;
     valueStart = -1;
   };
   for (; at < bytes.length; at++) {
@@ -162,12 +149,7 @@ export function rawId(bytes: Buffer): Buffer {
 
 /** Key of an id as it stands in the bytes, see {@link Message.key}. Empty if it is none. */
 export function rawIdKey(id: Buffer | undefined): string {
-  if (!id) return '';
-  try {
-    return idKey(JSON.parse(id.toString('utf8')));
-  } catch {
-    return '';
-  }
+  return id ? idKey(parse(id)) : '';
 }
 
 /** The same message under another id, every other byte kept. */
@@ -178,7 +160,7 @@ export function withId(bytes: Buffer, id: string): Buffer {
 }
 
 function fault(code: number, message: string): Fault {
-  return { kind: 'fault', answer: errorAnswer('null', code, message) };
+  return { kind: 'fault', answer: errorAnswer('null', { code, message }) };
 }
 
 function skipSpace(bytes: Buffer, from: number): number {
@@ -206,11 +188,15 @@ function endOfString(bytes: Buffer, start: number): number {
   return -1;
 }
 
-function keyOf(quoted: Buffer): string {
-  if (!quoted.includes(BACKSLASH)) return quoted.toString('latin1', 1, quoted.length - 1);
+function keyOf(quoted: Buffer): unknown {
+  return quoted.includes(BACKSLASH) ? parse(quoted) : quoted.toString('latin1', 1, quoted.length - 1);
+}
+
+/** The value of a JSON text, `undefined` if it is none. */
+function parse(bytes: Buffer): unknown {
   try {
-    return String(JSON.parse(quoted.toString('utf8')));
+    return JSON.parse(bytes.toString());
   } catch {
-    return '';
+    return undefined;
   }
 }

@@ -8,7 +8,6 @@ import { follow, isStream, Link, ownReply, sessionIdOf, type Reading, type Reply
 import {
   ERROR_CODE,
   errorAnswer,
-  errorUnderId,
   idKey,
   isJson,
   parseObject,
@@ -36,15 +35,7 @@ export interface RelayOptions {
 }
 
 /** Methods that change nothing, so that sending one twice does no harm. */
-const HARMLESS = new Set([
-  'initialize',
-  'ping',
-  'server/discover',
-  'tools/list',
-  'prompts/list',
-  'resources/list',
-  'resources/templates/list',
-]);
+const HARMLESS = /^(initialize|ping|server\/discover|(tools|prompts|resources(\/templates)?)\/list)$/;
 /** Header/body mismatch, 2026-07-28. */
 const HEADER_MISMATCH = -32020;
 /** Every message weighs at least this much, bytes, so that a flood of tiny ones is held back too. */
@@ -138,8 +129,7 @@ export class Relay {
   /** Takes a line from stdin; `undefined` stands for one that was too long. */
   accept(line: Buffer | undefined): void {
     const message = line && readMessage(line);
-    if (!message)
-      this.#output.write(errorAnswer('null', ERROR_CODE.invalid, `A message is longer than ${this.#limits.messageBytes} bytes.`));
+    if (!message) this.#output.write(errorAnswer('null', { code: ERROR_CODE.invalid, message: this.#tooLong() }));
     else if (message.kind === 'fault') this.#output.write(message.answer);
     else if (message.kind === 'request') this.#request(message);
     else if (message.kind === 'response') this.#response(message);
@@ -270,7 +260,7 @@ export class Relay {
       else if (error.absent) return { cause: 'unreachable', otherwise: failure(call, ERROR_CODE.notRunning, this.#reason) };
       else if (!error.delivered)
         return { cause: 'again', otherwise: failure(call, ERROR_CODE.busy, 'Culvert takes no more connections at the moment.') };
-      else if (HARMLESS.has(message.method)) return { cause: 'again', otherwise: failure(call, ERROR_CODE.interrupted, INTERRUPTED) };
+      else if (HARMLESS.test(message.method)) return { cause: 'again', otherwise: failure(call, ERROR_CODE.interrupted, INTERRUPTED) };
       else this.#fail(call, ERROR_CODE.interrupted, INTERRUPTED);
       return undefined;
     }
@@ -297,12 +287,12 @@ export class Relay {
     const status = response.statusCode ?? 0;
     const body = (await readBody(response, this.#limits.messageBytes)) ?? Buffer.alloc(0);
     const json = parseObject(body);
-    const error = isJson(json?.['error']) ? json['error'] : undefined;
-    const ours = error !== undefined && idKey(json?.['id'] ?? null) === call.message.key;
+    const error = errorOf(json);
+    const ours = error !== undefined && idKey(json?.['id']) === call.message.key;
     const otherwise = ours
       ? body
       : error
-        ? errorUnderId(rawId(call.message.bytes), error)
+        ? errorAnswer(rawId(call.message.bytes), error)
         : failure(call, ERROR_CODE.refused, statusText(status));
     if (status === 401) return { cause: 'refused', otherwise };
     if (
@@ -329,7 +319,7 @@ export class Relay {
     for (let attempts = 0; response;) {
       const before: string | undefined = call.cursor.lastEventId;
       const end = await follow(response, call.cursor, (data) => this.#take(data, link, call), this.#reading);
-      if (end === 'too-large') this.#fail(call, ERROR_CODE.badAnswer, `The answer is longer than ${this.#limits.messageBytes} bytes.`);
+      if (end === 'too-large') this.#fail(call, ERROR_CODE.badAnswer, this.#tooLong());
       if (call.cursor.lastEventId !== before) attempts = 0;
       response = undefined;
       while (
@@ -412,7 +402,7 @@ export class Relay {
     const answered = call?.message.key === key ? call : this.#calls.get(key);
     if (answered) this.#answer(answered, data);
     else if (call && (key === '' || key === 'null'))
-      this.#answer(call, errorUnderId(rawId(call.message.bytes), parseObject(data)?.['error']));
+      this.#answer(call, errorAnswer(rawId(call.message.bytes), errorOf(parseObject(data)) ?? {}));
     else return false;
     return true;
   }
@@ -567,6 +557,10 @@ export class Relay {
     return wanted() !== before;
   }
 
+  #tooLong(): string {
+    return `A message is longer than ${this.#limits.messageBytes} bytes.`;
+  }
+
   #ownReply(link: Link, call: HttpCall, id: string | undefined): Promise<Reply> {
     return ownReply(call, id, this.#limits.handshakeMs, this.#reading, (data) => this.#take(data, link));
   }
@@ -611,7 +605,12 @@ export class Relay {
 }
 
 function failure(call: Call, code: number, message: string): Buffer {
-  return errorAnswer(rawId(call.message.bytes), code, message);
+  return errorAnswer(rawId(call.message.bytes), { code, message });
+}
+
+function errorOf(message: Json | undefined): Json | undefined {
+  const error = message?.['error'];
+  return isJson(error) ? error : undefined;
 }
 
 function sleep(ms: number): Promise<void> {
@@ -632,11 +631,8 @@ function ownMeta(meta: unknown): Json {
 
 function statusText(status: number): string {
   if (status === 401) return 'The window no longer accepts this bridge. Reload the window or restart the server in your agent.';
-  if (status === 403) return 'Culvert refused the request (403). Restart the server in your agent.';
   if (status === 404) return 'The window does not know this server. It may have been removed; look under Culvert in VS Code.';
-  if (status === 413) return 'The message is too large for Culvert. Send less at once.';
-  if (status === 431) return 'The name or an argument is too long to be repeated in a header.';
-  if (status >= 500)
-    return `The server can't be reached at the moment (${status}). Try again, and look at its state under Culvert in VS Code.`;
+  if (status === 413) return 'The message is too large. Send less at once.';
+  if (status >= 500) return `The server can't be reached at the moment (${status}). See its state under Culvert in VS Code.`;
   return `The request was answered with status ${status} and nothing else.`;
 }

@@ -64,7 +64,7 @@ export class SseParser {
   #add(part: Buffer): void {
     if (part.length === 0) return;
     this.#eventBytes += part.length;
-    if (this.#eventBytes > this.#maxBytes) throw new RangeError(`An event is longer than ${this.#maxBytes} bytes.`);
+    if (this.#eventBytes > this.#maxBytes) throw new RangeError('An event is too long.');
     this.#line.push(part);
     this.#lineBytes += part.length;
   }
@@ -89,8 +89,8 @@ export class SseParser {
 
   #field(name: string, value: Buffer): void {
     if (name === 'data') this.#data.push(value);
-    else if (name === 'event') this.#type = value.toString('utf8');
-    else if (name === 'id' && !value.includes(0)) this.#id = value.toString('utf8');
+    else if (name === 'event') this.#type = value.toString();
+    else if (name === 'id' && !value.includes(0)) this.#id = value.toString();
     else if (name === 'retry') {
       const text = value.toString('latin1');
       if (/^\d{1,9}$/.test(text)) this.#cursor.retryMs = Number(text);

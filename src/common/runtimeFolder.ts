@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, chmodSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { codeOf } from './errors.ts';
 
 /** Longest socket path in bytes that every supported system takes (`sun_path`: 108 on Linux, 104 on macOS, both with a final NUL). */
 export const MAX_SOCKET_PATH_BYTES = 103;
@@ -47,11 +48,20 @@ export function refuseFolder(folder: string, uid: number): string | undefined {
   return undefined;
 }
 
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: process.platform === 'win32', mode: 0o700 });
+  } catch (error) {
+    // Another window that starts at the same moment was first.
+    if (codeOf(error) !== 'EEXIST') throw error;
+  }
+}
+
 /** Creates `folder` with mode 0700 if it is missing, and tightens one of our own that is open to others. Returns the reason if it stays unusable. */
 export function prepareFolder(folder: string, uid: number): string | undefined {
   try {
     // Parents are not made: a runtime folder that the system did not provide is none. Windows has no such folder to begin with.
-    if (!lstatSync(folder, { throwIfNoEntry: false })) mkdirSync(folder, { recursive: process.platform === 'win32', mode: 0o700 });
+    if (!lstatSync(folder, { throwIfNoEntry: false })) makeFolder(folder);
     const stat = lstatSync(folder);
     if (stat.isDirectory() && uid >= 0 && stat.uid === uid && (stat.mode & 0o077) !== 0) chmodSync(folder, 0o700);
   } catch (error) {

@@ -2,6 +2,7 @@ import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import { newId } from '../common/identifiers.ts';
 import type { Database } from '../store/database.ts';
+import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
 import { Credential, type Placement } from './credential.ts';
 import type { Secret } from './secret.ts';
@@ -30,11 +31,11 @@ export class CredentialRegistry implements Disposable {
   /** Fires when a credential was added, replaced or forgotten, in any window. */
   readonly onDidChange = this.#changed.event;
 
-  constructor(db: Database, key: MacKey, vault: Vault, clock: Clock) {
+  constructor(db: Database, key: MacKey, generations: Generations, vault: Vault, clock: Clock) {
     this.#db = db;
     this.vault = vault;
     this.#clock = clock;
-    this.#collection = new SignedCollection(db, 'credential', Credential, key);
+    this.#collection = new SignedCollection(db, 'credential', Credential, key, generations);
     this.#subscription = this.#collection.onDidChange(() => this.#changed.fire(undefined));
   }
 

@@ -55,9 +55,9 @@ export class Vault implements Disposable {
   }
 
   /** The secret for recognising it in passing content, whatever its origin. Never for sending. */
-  async openForDetection(id: string): Promise<{ readonly secret: Secret; readonly origins: readonly string[] } | undefined> {
+  async openForDetection(id: string): Promise<{ readonly secret: Secret; readonly revision: number } | undefined> {
     const sealed = await this.#read(id);
-    return 'ok' in sealed ? undefined : { secret: new Secret(sealed.value), origins: sealed.origins };
+    return 'ok' in sealed ? undefined : { secret: new Secret(sealed.value), revision: sealed.revision };
   }
 
   /** Stores a value, bound to `origins`, and reads it back. Throws {@link VaultError} if it did not arrive. */

@@ -8,7 +8,7 @@ export interface SecretMatch {
   readonly form: SecretForm;
 }
 
-export type SecretForm = 'as is' | 'base64' | 'hex' | 'percent-encoded';
+export type SecretForm = 'as is' | 'base64' | 'hex' | 'percent-encoded' | 'JSON-escaped';
 
 interface Pattern {
   readonly id: string;
@@ -22,7 +22,8 @@ interface Pattern {
 }
 
 /**
- * Finds secrets by their value: as they are, in base64 and base64url at any alignment, in hex and percent-encoded. Searching is
+ * Finds secrets by their value: as they are, in base64 and base64url at any alignment, in hex,
+ * percent-encoded, and escaped as in a JSON string. Searching is
  * native substring search, one pass per pattern; a text that holds none costs about a microsecond per pattern and 10 KB.
  */
 export class KnownSecrets {
@@ -31,6 +32,10 @@ export class KnownSecrets {
   /** Adds or replaces the secret `id`. */
   set(id: string, value: string): void {
     this.#patterns.set(id, patternsOf(id, value));
+  }
+
+  has(id: string): boolean {
+    return this.#patterns.has(id);
   }
 
   delete(id: string): void {
@@ -81,6 +86,13 @@ function patternsOf(id: string, value: string): Pattern[] {
       patterns.push({ id, form: 'base64', bytes: Buffer.from(spelling, 'latin1'), anyCase: false, left, right });
     }
   }
+  // Servers like to put JSON text into a string of the result: once unescaped, a quote still stands as \", a letter as \u00e4.
+  const json = JSON.stringify(value).slice(1, -1);
+  const escapes = (text: string, pattern: RegExp, spell: (hex: string) => string) =>
+    text.replace(pattern, (c) => `\\u${spell(c.charCodeAt(0).toString(16).padStart(4, '0'))}`);
+  const ascii = [(h: string) => h, (h: string) => h.toUpperCase()].map((spell) => escapes(json, /[\u007f-\uffff]/g, spell));
+  for (const text of new Set([json, ...ascii, ...[json, ...ascii].map((t) => t.replaceAll('/', '\\/'))]))
+    if (text !== value) patterns.push(plain('JSON-escaped', text));
   const percent = (keep: RegExp) =>
     Array.from(bytes, (b) => (keep.test(String.fromCharCode(b)) ? String.fromCharCode(b) : `%${b.toString(16).padStart(2, '0')}`)).join('');
   // The sets of characters that encodeURIComponent, RFC 3986 and form encoding leave alone, and the one that leaves nothing.

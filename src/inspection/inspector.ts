@@ -1,13 +1,15 @@
 import { isUtf8 } from 'node:buffer';
 import type { KnownSecrets, SecretMatch } from '../detection/knownSecrets.ts';
 import type { Finding } from '../mcp/finding.ts';
-import { JsonFault, JsonReader, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
+import { JsonFault, JsonReader, MAX_RESULT_DEPTH, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
 
 /** What inspection made of a piece of content. */
 export interface Inspected {
   /** The same bytes if nothing was found. */
   readonly bytes: Buffer;
   readonly findings: readonly Finding[];
+  /** True if nothing of it may pass: `bytes` then is only a mark, and no message. */
+  readonly blocked?: boolean;
 }
 
 /** Text that stands for a secret that was taken out. The model reads it, so it says what happened. */
@@ -40,14 +42,14 @@ export class Inspector {
       if (!(error instanceof JsonFault)) throw error;
       // No JSON parser reads this, unless it is only too deep for ours: then nothing of it may pass unseen.
       if (error.kind === 'syntax') return this.text(bytes);
-      return { bytes: Buffer.from('"⟦culvert: message nested too deep to be checked⟧"', 'utf8'), findings: [] };
+      return { bytes: Buffer.from('"⟦culvert: message nested too deep to be checked⟧"', 'utf8'), findings: [], blocked: true };
     }
     const findings: Finding[] = [];
     const edits: Edit[] = [];
     const touched = new Set<Span>();
     if (escaped) {
       for (const token of tokens) {
-        if (bytes[token.start] !== 0x22 || bytes.subarray(token.start, token.end).indexOf(BACKSLASH) < 0) continue;
+        if (!isEscapedString(bytes, token)) continue;
         const text = Buffer.from(JSON.parse(bytes.toString('utf8', token.start, token.end)) as string, 'utf8');
         const matches = this.#secrets.find(text);
         if (matches.length === 0) continue;
@@ -59,11 +61,12 @@ export class Inspector {
     for (const match of raw) {
       while (at < tokens.length && (tokens[at] as Span).end <= match.start) at++;
       const token = tokens[at];
-      if (token && touched.has(token)) continue;
+      // What a string with escapes holds was looked at above, as every reader will read it; its raw bytes say something else.
+      if (token && (touched.has(token) || isEscapedString(bytes, token)) && match.start >= token.start && match.end <= token.end) continue;
       if (!token || match.start < token.start || match.end > token.end) {
         // A secret that lies across tokens can't be cut out of JSON: nothing of the message may pass.
         findings.push(this.#finding(match, 'blocked'));
-        return { bytes: Buffer.from(JSON.stringify(redactionMark(this.#nameOf(match.id))), 'utf8'), findings };
+        return { bytes: Buffer.from(JSON.stringify(redactionMark(this.#nameOf(match.id))), 'utf8'), findings, blocked: true };
       }
       findings.push(this.#finding(match, 'redacted'));
       const mark = JSON.stringify(redactionMark(this.#nameOf(match.id)));
@@ -116,7 +119,7 @@ export class Inspector {
     ];
     if (bytes.includes(BACKSLASH)) {
       for (const token of scalarsOf(bytes)) {
-        if (bytes[token.start] !== 0x22 || bytes.subarray(token.start, token.end).indexOf(BACKSLASH) < 0) continue;
+        if (!isEscapedString(bytes, token)) continue;
         matches.push(
           ...this.#secrets.find(Buffer.from(JSON.parse(bytes.toString('utf8', token.start, token.end)) as string, 'utf8'), foreign),
         );
@@ -148,6 +151,10 @@ export class Inspector {
   }
 }
 
+function isEscapedString(bytes: Buffer, token: Span): boolean {
+  return bytes[token.start] === 0x22 && bytes.subarray(token.start, token.end).includes(BACKSLASH);
+}
+
 /** Every string (keys too), number and literal of a JSON text, in order. */
 function scalarsOf(bytes: Buffer): Span[] {
   const out: Span[] = [];
@@ -156,7 +163,7 @@ function scalarsOf(bytes: Buffer): Span[] {
     switch (valueKind(bytes, at)) {
       case 'object': {
         let i = reader.skipSpace(at + 1);
-        if (depth >= 512) throw new JsonFault('depth', at, 'nested too deep');
+        if (depth >= MAX_RESULT_DEPTH) throw new JsonFault('depth', at, 'nested too deep');
         while (bytes[i] !== 0x7d) {
           if (bytes[i] !== 0x22) throw new JsonFault('syntax', i, 'expected a key');
           const end = reader.skipString(i);
@@ -171,7 +178,7 @@ function scalarsOf(bytes: Buffer): Span[] {
       }
       case 'array': {
         let i = reader.skipSpace(at + 1);
-        if (depth >= 512) throw new JsonFault('depth', at, 'nested too deep');
+        if (depth >= MAX_RESULT_DEPTH) throw new JsonFault('depth', at, 'nested too deep');
         while (bytes[i] !== 0x5d) {
           i = reader.skipSpace(visit(i, depth + 1));
           if (bytes[i] === 0x2c) i = reader.skipSpace(i + 1);
@@ -186,7 +193,9 @@ function scalarsOf(bytes: Buffer): Span[] {
       }
     }
   };
-  const end = visit(reader.skipSpace(0), 0);
+  // Readers of HTTP bodies drop a byte order mark.
+  const begin = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
+  const end = visit(reader.skipSpace(begin), 0);
   if (reader.skipSpace(end) !== bytes.length) throw new JsonFault('syntax', end, 'something follows the value');
   return out;
 }

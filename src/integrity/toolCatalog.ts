@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import type { Database } from '../store/database.ts';
+import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
 
 /** Longest description that is kept for showing, characters. */
@@ -14,7 +15,7 @@ export const KnownTool = z.strictObject({
   name: z.string(),
   title: z.string().optional(),
   description: z.string().optional(),
-  /** Whether it said that it only reads when it was first seen. A later claim does not change this (a server must not widen a grant). */
+  /** Whether it said that it only reads when it was first seen, and ever since: a later claim can narrow this, never widen it. */
   reads: z.boolean(),
   /** SHA-256 of the definition as the server sent it, hex. */
   digest: z.string(),
@@ -39,8 +40,8 @@ export class ToolCatalog implements Disposable {
   /** Fires with the server's id. */
   readonly onDidChange = this.#changed.event;
 
-  constructor(db: Database, key: MacKey, clock: Clock) {
-    this.#collection = new SignedCollection(db, 'server-tools', ServerTools, key);
+  constructor(db: Database, key: MacKey, generations: Generations, clock: Clock) {
+    this.#collection = new SignedCollection(db, 'server-tools', ServerTools, key, generations);
     this.#clock = clock;
     this.#subscription = this.#collection.onDidChange(() => this.#changed.fire('*'));
   }
@@ -55,7 +56,7 @@ export class ToolCatalog implements Disposable {
   }
 
   /**
-   * Takes in a page of a `tools/list` result; `first` starts a new listing. Returns the names of tools whose definition is not the
+   * Takes in a page of a `tools/list` result. Returns the names of tools whose definition is not the
    * one that was pinned. Tools that are no longer listed are kept, so that a server can't unpin a tool by hiding it for a while.
    */
   observe(server: string, page: readonly ListedTool[]): string[] {
@@ -69,7 +70,7 @@ export class ToolCatalog implements Disposable {
       if (old) drifted.push(name);
       changed = true;
       const seen = describe(name, definition, digest);
-      known.set(name, old ? { ...seen, reads: old.reads } : seen);
+      known.set(name, old ? { ...seen, reads: old.reads && seen.reads } : seen);
     }
     if (changed) this.#collection.write([{ id: server, version: 1, tools: [...known.values()], seenAt: this.#clock.now() }]);
     return drifted;

@@ -126,22 +126,40 @@ export class Listener<P> implements Disposable {
 
   async #admit(request: IncomingMessage, response: ServerResponse, gone: AbortSignal): Promise<void> {
     const { headers } = request;
-    if (!this.#hostIsOurs(headers.host) || !this.#originIsOurs(headers.origin)) { finish(response, 403); return; }
+    if (!this.#hostIsOurs(headers.host) || !this.#originIsOurs(headers.origin)) {
+      finish(response, 403);
+      return;
+    }
     const server = PATH.exec(request.url ?? '')?.[1];
-    if (server === undefined || !ID_PATTERN.test(server)) { finish(response, 404); return; }
+    if (server === undefined || !ID_PATTERN.test(server)) {
+      finish(response, 404);
+      return;
+    }
     const httpMethod = request.method;
-    if (httpMethod !== 'POST' && httpMethod !== 'GET' && httpMethod !== 'DELETE')
-      { finish(response, 405, { allow: 'GET, POST, DELETE' }); return; }
+    if (httpMethod !== 'POST' && httpMethod !== 'GET' && httpMethod !== 'DELETE') {
+      finish(response, 405, { allow: 'GET, POST, DELETE' });
+      return;
+    }
     const admission = this.#options.authenticate(headers.authorization, server);
-    if (admission.kind === 'unknown') { finish(response, 401); return; }
+    if (admission.kind === 'unknown') {
+      finish(response, 401);
+      return;
+    }
     if (admission.kind === 'expired') {
       const body = errorBody(undefined, ERROR_CODE.session, 'This connection to Culvert has ended. Connect again.');
-      finish(response, headers['mcp-session-id'] === undefined ? 503 : 404, { 'content-type': 'application/json' }, body); return;
+      finish(response, headers['mcp-session-id'] === undefined ? 503 : 404, { 'content-type': 'application/json' }, body);
+      return;
     }
     const body = httpMethod === 'POST' ? await readBody(request) : Buffer.alloc(0);
-    if (body === 'too-large') { finish(response, 413, { connection: 'close' }); return; }
+    if (body === 'too-large') {
+      finish(response, 413, { connection: 'close' });
+      return;
+    }
     if (body === 'broken') return;
-    if (httpMethod === 'POST' && !isJson(headers['content-type'])) { finish(response, 415); return; }
+    if (httpMethod === 'POST' && !isJson(headers['content-type'])) {
+      finish(response, 415);
+      return;
+    }
     await this.#options.handle({ httpMethod, server, capability: admission.capability, headers, body, response, gone });
   }
 

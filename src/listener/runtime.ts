@@ -12,6 +12,9 @@ import {
   type RuntimeEnvironment,
 } from '../common/runtimeFolder.ts';
 
+/** Age at which the temporary form of a capability file belongs to nobody any more, milliseconds. */
+const TEMPORARY_MS = 60_000;
+
 /** Where a window's socket and capability files lie. */
 export interface RuntimeFolder {
   readonly folder: string;
@@ -57,6 +60,8 @@ export function removeCapabilityFile(folder: string, stem: string): void {
 export async function sweepRuntimeFolder(folder: string): Promise<void> {
   for (const name of readdirSync(join(folder, CAPABILITY_FOLDER))) {
     const path = join(folder, CAPABILITY_FOLDER, name);
+    // A file that another window is just writing.
+    if (name.endsWith('.tmp') && Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < TEMPORARY_MS) continue;
     const pid = pidOf(path);
     if (pid === undefined || !isAlive(pid)) rmSync(path, { force: true });
   }

@@ -34,6 +34,9 @@ export class JsonFault extends Error {
   }
 }
 
+/** The same for what servers send: their results hold other people's data, and nothing is decided by it. */
+export const MAX_RESULT_DEPTH = 512;
+
 /** What a visitor is told about a member of an object. `key` is decoded; spans exclude white space around the value. */
 export type MemberVisitor = (key: string, value: Span, depth: number) => void;
 
@@ -41,11 +44,13 @@ export type MemberVisitor = (key: string, value: Span, depth: number) => void;
 export class JsonReader {
   readonly bytes: Buffer;
   readonly #duplicates: 'refuse' | 'allow';
+  readonly #maxDepth: number;
 
-  /** `duplicates: 'refuse'` makes a repeated key in any object a fault. */
-  constructor(bytes: Buffer, options: { readonly duplicates: 'refuse' | 'allow' }) {
+  /** `duplicates: 'refuse'` makes a repeated key in any object a fault; `maxDepth` is by default {@link MAX_DEPTH}. */
+  constructor(bytes: Buffer, options: { readonly duplicates: 'refuse' | 'allow'; readonly maxDepth?: number }) {
     this.bytes = bytes;
     this.#duplicates = options.duplicates;
+    this.#maxDepth = options.maxDepth ?? MAX_DEPTH;
   }
 
   /** First position at or after `at` that is no white space. */
@@ -73,7 +78,7 @@ export class JsonReader {
 
   /** Reads the object at `at`, calls `visit` for each member, and returns the position behind the object. */
   members(at: number, depth: number, visit: MemberVisitor | undefined): number {
-    if (depth >= MAX_DEPTH) throw new JsonFault('depth', at, `nested deeper than ${MAX_DEPTH}`);
+    if (depth >= this.#maxDepth) throw new JsonFault('depth', at, `nested deeper than ${this.#maxDepth}`);
     const bytes = this.bytes;
     let i = this.skipSpace(at + 1);
     if (bytes[i] === CLOSE_OBJECT) return i + 1;
@@ -103,7 +108,7 @@ export class JsonReader {
 
   /** Reads the array at `at`, calls `visit` for each element, and returns the position behind the array. */
   elements(at: number, depth: number, visit: ((value: Span, index: number) => void) | undefined): number {
-    if (depth >= MAX_DEPTH) throw new JsonFault('depth', at, `nested deeper than ${MAX_DEPTH}`);
+    if (depth >= this.#maxDepth) throw new JsonFault('depth', at, `nested deeper than ${this.#maxDepth}`);
     const bytes = this.bytes;
     let i = this.skipSpace(at + 1);
     if (bytes[i] === CLOSE_ARRAY) return i + 1;

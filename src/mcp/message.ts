@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { JsonFault, JsonReader, valueKind, type Span } from './json.ts';
+import { JsonFault, JsonReader, MAX_RESULT_DEPTH, valueKind, type Span } from './json.ts';
 
 /** A request or notification from the agent, or its answer to a request of the server, read once from the bytes that are forwarded. */
 export interface Message {
@@ -246,7 +246,7 @@ function path(bytes: Buffer, reader: JsonReader, keys: readonly string[]): Span 
   return here;
 }
 
-/** Span of the value at `keys`, looked up from the top of `bytes`; the last of duplicate keys counts. */
+/** Span of the value at `keys` in what a server sent, looked up from the top; the last of duplicate keys counts. Throws JsonFault. */
 export function findValue(bytes: Buffer, keys: readonly string[]): Span | undefined {
-  return path(bytes, new JsonReader(bytes, { duplicates: 'allow' }), keys);
+  return path(bytes, new JsonReader(bytes, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH }), keys);
 }

@@ -13,7 +13,10 @@ export const Server = z.strictObject({
   upstream: z.strictObject({
     kind: z.literal('http'),
     /** Endpoint of Streamable HTTP, `http:` or `https:`, no user info, no fragment. */
-    url: z.url({ protocol: /^https?$/ }),
+    url: z.url({ protocol: /^https?$/ }).refine((text) => {
+      const { username, password, hash } = new URL(text);
+      return username === '' && password === '' && hash === '';
+    }, 'The URL must not hold a user name, a password or a fragment.'),
   }),
   /** Ids of the credentials that are placed on every request. */
   credentials: z.array(z.string()).readonly(),

@@ -3,14 +3,15 @@ export const MAX_EVENT_BYTES = 64 * 1024 * 1024;
 
 const LF = 0x0a;
 const CR = 0x0d;
+const NEWLINE = Buffer.from('\n');
 
 /** One event, comment or blank block of a stream, with its bytes as received, the blank line that ends it included. */
 export interface SseBlock {
   readonly raw: Buffer;
   /** The `data` lines joined with line feeds; `undefined` if the block has none (a comment, a priming event has empty data). */
   readonly data: Buffer | undefined;
-  /** Value of the last `id` field. */
-  readonly id: string | undefined;
+  /** The lines of all other fields, each with a line feed; `undefined` if there are none. */
+  readonly beside: Buffer | undefined;
 }
 
 /**
@@ -42,7 +43,7 @@ export class SseSplitter {
         // Second half of CRLF. If the CR ended the block, the LF goes out by itself as an empty block: harmless and in order.
         this.#lastWasCr = false;
         if (this.#blockBytes === 0) {
-          out.push({ raw: chunk.subarray(i, i + 1), data: undefined, id: undefined });
+          out.push({ raw: chunk.subarray(i, i + 1), data: undefined, beside: undefined });
           from = i + 1;
         }
         continue;
@@ -89,13 +90,14 @@ export class SseSplitter {
 
 function parseBlock(raw: Buffer): SseBlock {
   const data: Buffer[] = [];
-  let id: string | undefined;
-  for (const { name, value } of fields(raw)) {
+  const others: Buffer[] = [];
+  for (const { name, value, line } of fields(raw)) {
     if (name === 'data') data.push(value);
-    else if (name === 'id') id = value.toString('utf8');
+    else others.push(line, NEWLINE);
   }
-  if (data.length === 0) return { raw, data: undefined, id };
-  return { raw, data: data.length === 1 ? data[0] : Buffer.concat(data.flatMap((d, i) => (i === 0 ? [d] : [Buffer.from('\n'), d]))), id };
+  const beside = others.length === 0 ? undefined : Buffer.concat(others);
+  if (data.length < 2) return { raw, data: data[0], beside };
+  return { raw, data: Buffer.concat(data.flatMap((d, i) => (i === 0 ? [d] : [NEWLINE, d]))), beside };
 }
 
 interface Field {
@@ -119,19 +121,13 @@ function* fields(raw: Buffer): Generator<Field> {
   }
 }
 
-/** The same block with other data: every field that is not `data` stays, in order; the data stands where the first one stood. */
-export function withData(block: SseBlock, data: Buffer): Buffer {
-  const lines: Buffer[] = [];
-  let written = false;
-  for (const field of fields(block.raw)) {
-    if (field.name !== 'data') lines.push(field.line, Buffer.from('\n'));
-    else if (!written) {
-      written = true;
-      for (const part of data.toString('utf8').split(/\r\n|\n|\r/)) lines.push(Buffer.from(`data: ${part}\n`, 'utf8'));
-    }
-  }
-  lines.push(Buffer.from('\n'));
-  return Buffer.concat(lines);
+/** The same block with other data: the other fields stand first, as they are or as `beside` has them. */
+export function withData(block: SseBlock, data: Buffer, beside = block.beside): Buffer {
+  const lines = data
+    .toString('utf8')
+    .split(/\r\n|\n|\r/)
+    .map((part) => `data: ${part}\n`);
+  return Buffer.concat([...(beside ? [beside] : []), Buffer.from(lines.join(''), 'utf8'), NEWLINE]);
 }
 
 /** A message as an event without id, for what the tunnel itself has to say on a stream. */

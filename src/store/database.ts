@@ -58,7 +58,7 @@ export class Database {
 
   /** Changes whenever another connection, in this or another window, committed something. Costs some microseconds. */
   dataVersion(): number {
-    return Number(this.#dataVersion.get()?.['data_version'] ?? 0);
+    return this.#guard(() => Number(this.#dataVersion.get()?.['data_version'] ?? 0));
   }
 
   /** First row, or `undefined`. */
@@ -72,7 +72,17 @@ export class Database {
 
   /** Rows one by one; the statement is its own, so that several can be read at once. */
   *iterate(sql: string, ...values: Value[]): Generator<Row> {
-    yield* this.#guard(() => this.#db.prepare(sql).iterate(...values));
+    const rows = this.#guard(() => this.#db.prepare(sql).iterate(...values));
+    try {
+      for (;;) {
+        const next = this.#guard(() => rows.next());
+        if (next.done === true) return;
+        yield next.value;
+      }
+    } finally {
+      // A statement that is not read to its end would keep its view of the database open.
+      rows.return?.();
+    }
   }
 
   run(sql: string, ...values: Value[]): { readonly changes: number } {
@@ -89,6 +99,16 @@ export class Database {
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
+    }
+  }
+
+  /** The same, and on the disk when it returns: for what is written seldom and remembered elsewhere. */
+  durableTransaction<T>(work: () => T): T {
+    this.#guard(() => this.#db.exec('PRAGMA synchronous = FULL'));
+    try {
+      return this.transaction(work);
+    } finally {
+      this.#guard(() => this.#db.exec('PRAGMA synchronous = NORMAL'));
     }
   }
 
@@ -129,7 +149,7 @@ function asStoreError(error: unknown, path: string): StoreError {
   if (number === 11 || number === 26) {
     return new StoreError(
       'CULVERT_STORE_CORRUPT',
-      `${path} is damaged. Run “Culvert: Set Damaged Database Aside” to keep it under another name and start with an empty one.`,
+      `${path} is damaged. Run “Culvert: Set Damaged Database Aside…” to keep it under another name and start with an empty one.`,
       cause,
     );
   }

@@ -2,6 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { ZodType } from 'zod';
 import { Emitter } from '../common/disposable.ts';
 import type { Database } from './database.ts';
+import { Generations } from './generations.ts';
 
 /** Key of the MACs, 32 bytes, from SecretStorage. Deliberately opaque: it has no printable form. */
 export class MacKey {
@@ -55,6 +56,7 @@ export class SignedCollection<T extends { readonly id: string }> {
   readonly #db: Database;
   readonly #schema: ZodType<T>;
   readonly #key: MacKey;
+  readonly #generations: Generations;
   readonly #changed = new Emitter<undefined>();
   #rows: ReadonlyMap<string, T> = new Map();
   #tampering: readonly Tampering[] = [];
@@ -64,11 +66,13 @@ export class SignedCollection<T extends { readonly id: string }> {
   /** Fires after rows changed, in this window or (noticed at the next read) in another. */
   readonly onDidChange = this.#changed.event;
 
-  constructor(db: Database, name: string, schema: ZodType<T>, key: MacKey) {
+  /** `generations` tells an older copy of the list that was put back from the newest one. */
+  constructor(db: Database, name: string, schema: ZodType<T>, key: MacKey, generations = new Generations()) {
     this.#db = db;
     this.name = name;
     this.#schema = schema;
     this.#key = key;
+    this.#generations = generations;
   }
 
   /** The rows that hold, by id. Reads the database only if another window changed it. Throws StoreError. */
@@ -95,7 +99,8 @@ export class SignedCollection<T extends { readonly id: string }> {
 
   /** Adds or replaces rows and removes others, in one transaction. */
   write(put: readonly T[], remove: readonly string[] = []): void {
-    this.#db.transaction(() => {
+    // Durable against a power failure too: the keyring remembers the generation, so the database must not fall behind it.
+    this.#db.durableTransaction(() => {
       const { listed, generation } = this.#readManifest();
       for (const row of put) {
         const body = JSON.stringify(this.#schema.parse(row));
@@ -114,7 +119,7 @@ export class SignedCollection<T extends { readonly id: string }> {
         listed.delete(id);
       }
       const rows = JSON.stringify([...listed].sort(([a], [b]) => (a < b ? -1 : 1)));
-      const next = generation + 1;
+      const next = Math.max(generation, this.#generations.highest(this.name)) + 1;
       this.#db.run(
         'INSERT INTO manifest (collection, generation, rows, mac) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET generation = excluded.generation, rows = excluded.rows, mac = excluded.mac',
         this.name,
@@ -130,10 +135,12 @@ export class SignedCollection<T extends { readonly id: string }> {
 
   #readManifest(): { listed: Map<string, string>; generation: number; sound: boolean; raw: string } {
     const row = this.#db.get('SELECT generation, rows, mac FROM manifest WHERE collection = ?', this.name);
-    if (!row) return { listed: new Map(), generation: 0, sound: true, raw: '' };
+    const atLeast = this.#generations.highest(this.name);
+    if (!row) return { listed: new Map(), generation: 0, sound: atLeast === 0, raw: '' };
     const [generation, rows, mac] = [Number(row['generation']), String(row['rows']), String(row['mac'])];
-    if (!this.#key.verify(mac, 'manifest', this.name, String(generation), rows))
-      return { listed: new Map(), generation, sound: false, raw: rows };
+    if (generation < atLeast || !this.#key.verify(mac, 'manifest', this.name, String(generation), rows))
+      return { listed: new Map(), generation: atLeast, sound: false, raw: rows };
+    this.#generations.note(this.name, generation);
     return { listed: new Map(JSON.parse(rows) as [string, string][]), generation, sound: true, raw: `${generation} ${rows}` };
   }
 

@@ -7,6 +7,7 @@ import { Access } from '../authorization/access.ts';
 import { describeGrant } from '../authorization/grant.ts';
 import { Approvals, type Approver } from '../authorization/approvals.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
+import type { Secret } from '../credentials/secret.ts';
 import { Vault, type SecretStore } from '../credentials/vault.ts';
 import { DisposableStore, toDisposable, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
@@ -17,7 +18,8 @@ import { FindingLog } from '../inspection/findingLog.ts';
 import { Inspector } from '../inspection/inspector.ts';
 import { ToolCatalog } from '../integrity/toolCatalog.ts';
 import { Database } from '../store/database.ts';
-import { claimDatabase, fingerprintOf, storedFingerprint } from '../store/keyIdentity.ts';
+import { Generations } from '../store/generations.ts';
+import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../store/keyIdentity.ts';
 import { MacKey, type Tampering } from '../store/signedCollection.ts';
 import { ServerRegistry } from '../upstream/serverRegistry.ts';
 
@@ -25,7 +27,10 @@ import { ServerRegistry } from '../upstream/serverRegistry.ts';
 export const DATABASE_FILE = 'culvert.db';
 
 const STORE_KEY = 'culvert.store-key';
-const KEEPER_KEYS = { 'signing-key': 'culvert.audit-signing-key', 'last-checkpoint': 'culvert.audit-last-checkpoint' } as const;
+const SIGNING_KEY = 'culvert.audit-signing-key';
+/** What the keyring remembers about one database; profiles share a keyring and have a database each. */
+const lastCheckpointKey = (database: string) => `culvert.audit-last-checkpoint.${database}`;
+const generationsKey = (database: string) => `culvert.generations.${database}`;
 
 /** How long a window waits for the key that another window is just making, milliseconds. */
 const KEY_WAIT_MS = 5_000;
@@ -59,23 +64,27 @@ export class Core implements Disposable {
   readonly #options: CoreOptions;
   readonly #store = new DisposableStore();
   #learning: Promise<void> = Promise.resolve();
+  #generations: Generations | undefined;
   #reported = '';
+  /** What was wrong at the last look; said once, not at every look. */
+  #fault = '';
 
-  private constructor(options: CoreOptions, db: Database, key: MacKey, vault: Vault, checkpoints: Checkpoints) {
+  private constructor(options: CoreOptions, db: Database, key: MacKey, generations: Generations, vault: Vault, checkpoints: Checkpoints) {
     this.#options = options;
     this.#store.add(toDisposable(() => db.close()));
     this.#store.add(vault);
-    this.servers = this.#store.add(new ServerRegistry(db, key));
-    this.access = this.#store.add(new Access(db, key, options.clock));
-    this.credentials = this.#store.add(new CredentialRegistry(db, key, vault, options.clock));
-    this.catalog = this.#store.add(new ToolCatalog(db, key, options.clock));
+    this.servers = this.#store.add(new ServerRegistry(db, key, generations));
+    this.access = this.#store.add(new Access(db, key, generations, options.clock));
+    this.credentials = this.#store.add(new CredentialRegistry(db, key, generations, vault, options.clock));
+    this.catalog = this.#store.add(new ToolCatalog(db, key, generations, options.clock));
     this.findings = this.#store.add(new FindingLog(db, options.clock));
     this.audit = this.#store.add(new AuditLog(db, options.clock, checkpoints));
     this.approvals = this.#store.add(new Approvals(this.access, options.approver, options.clock));
     this.inspector = new Inspector(this.#secrets, (id) => this.credentials.get(credentialOf(id))?.name ?? 'a credential');
     this.#store.add(
       this.access.onDidAct(({ given, revoked }) => {
-        for (const grant of given) this.act({ act: 'grant-given', server: grant.server, subject: describeGrant(grant), detail: `by ${grant.givenBy}` });
+        for (const grant of given)
+          this.act({ act: 'grant-given', server: grant.server, subject: describeGrant(grant), detail: `by ${grant.givenBy}` });
         for (const grant of revoked) this.act({ act: 'grant-revoked', server: grant.server, subject: describeGrant(grant) });
       }),
     );
@@ -93,22 +102,39 @@ export class Core implements Disposable {
   /** Opens the state. Throws StoreError or VaultError with what the user can do; nothing is changed then. */
   static async open(options: CoreOptions): Promise<Core> {
     const db = Database.open(join(options.stateFolder, DATABASE_FILE));
+    let core: Core | undefined;
     try {
-      const { key, replacedEarlier } = await openKey(db, options.secretStore, options.clock);
+      const { secretStore } = options;
+      const { key, database, replacedEarlier } = await openKey(db, secretStore, options.clock);
+      const checkpointKeys = { 'signing-key': SIGNING_KEY, 'last-checkpoint': lastCheckpointKey(database) };
       const keeper: CheckpointKeeper = {
-        get: (name) => options.secretStore.get(KEEPER_KEYS[name]),
-        set: (name, value) => options.secretStore.store(KEEPER_KEYS[name], value),
+        get: (name) => secretStore.get(checkpointKeys[name]),
+        set: (name, value) => secretStore.store(checkpointKeys[name], value),
       };
-      const core = new Core(options, db, key, new Vault(options.secretStore), new Checkpoints(db, keeper, options.clock));
+      const generations = new Generations({
+        get: () => secretStore.get(generationsKey(database)),
+        set: (value) => secretStore.store(generationsKey(database), value),
+      });
+      await generations.refresh();
+      core = new Core(options, db, key, generations, new Vault(secretStore), new Checkpoints(db, keeper, options.clock));
+      core.#store.add(
+        secretStore.onDidChange((changed) => {
+          if (changed === generationsKey(database)) void generations.refresh().catch(() => undefined);
+        }),
+      );
+      core.#generations = generations;
       await core.ready();
       core.audit.act({
         act: 'started',
         window: options.window,
-        ...(replacedEarlier ? { detail: 'A new record was begun; the one before it was set aside or removed.' } : {}),
+        ...(replacedEarlier
+          ? { detail: 'A new record was begun: an earlier one was set aside or removed, or is that of another profile.' }
+          : {}),
       });
       return core;
     } catch (error) {
-      db.close();
+      if (core) core.dispose();
+      else db.close();
       throw error;
     }
   }
@@ -141,8 +167,11 @@ export class Core implements Disposable {
       this.credentials.refresh();
       this.catalog.refresh();
       this.#reportTampering();
+      this.#fault = '';
     } catch (error) {
-      this.#options.logger.warn(messageOf(error));
+      const fault = messageOf(error);
+      if (fault !== this.#fault) this.#options.logger.warn(fault);
+      this.#fault = fault;
     }
   }
 
@@ -156,6 +185,7 @@ export class Core implements Disposable {
     try {
       this.audit.act({ act: 'stopped', window: this.#options.window });
       await this.audit.checkpoint();
+      await this.#generations?.settled();
     } catch (error) {
       this.#options.logger.warn(`The record could not be signed at the end: ${messageOf(error)}`);
     }
@@ -196,9 +226,15 @@ export class Core implements Disposable {
     this.#learning = this.#learning.then(async () => {
       for (const id of ids) {
         const opened = await this.credentials.vault.openForDetection(id);
-        if (opened) this.#secrets.set(`${id}@${this.credentials.get(id)?.revision ?? 0}`, opened.secret.expose());
+        if (opened) this.recognise(id, opened.revision, opened.secret);
       }
     });
+  }
+
+  /** Makes the inspector know a value before it goes out, also one that could not be read from the keyring earlier. */
+  recognise(id: string, revision: number, secret: Secret): void {
+    const key = `${id}@${revision}`;
+    if (!this.#secrets.has(key)) this.#secrets.set(key, secret.expose());
   }
 
   #repeat(ms: number, task: () => void): void {
@@ -214,6 +250,11 @@ export class Core implements Disposable {
   }
 }
 
+function readKey(text: string | undefined): Buffer | undefined {
+  const key = text === undefined ? undefined : Buffer.from(text, 'base64url');
+  return key?.length === 32 ? key : undefined;
+}
+
 /** The credential that a known secret belongs to. */
 export function credentialOf(secretId: string): string {
   return secretId.split('@', 1)[0] ?? secretId;
@@ -227,30 +268,36 @@ async function openKey(
   db: Database,
   secrets: SecretStore,
   clock: Clock,
-): Promise<{ readonly key: MacKey; readonly replacedEarlier: boolean }> {
-  const stored = await secrets.get(STORE_KEY);
-  if (storedFingerprint(db) === undefined) {
-    const key = stored === undefined ? randomBytes(32) : Buffer.from(stored, 'base64url');
-    if (claimDatabase(db, fingerprintOf(key))) {
-      if ((await secrets.get(KEEPER_KEYS['signing-key'])) === undefined)
-        await secrets.store(KEEPER_KEYS['signing-key'], await newSigningKey());
-      // A fresh database has no checkpoints; one that is remembered belongs to a database that was set aside or removed.
-      const replacedEarlier = (await secrets.get(KEEPER_KEYS['last-checkpoint'])) !== undefined;
-      if (replacedEarlier) await secrets.delete(KEEPER_KEYS['last-checkpoint']);
-      if (stored === undefined) await secrets.store(STORE_KEY, key.toString('base64url'));
-      return { key: new MacKey(key), replacedEarlier };
+): Promise<{ readonly key: MacKey; readonly database: string; readonly replacedEarlier: boolean }> {
+  const stored = readKey(await secrets.get(STORE_KEY));
+  if (storedIdentity(db) === undefined) {
+    const key = stored ?? randomBytes(32);
+    const identity = identityOf(key);
+    if (claimDatabase(db, identity)) {
+      try {
+        if ((await secrets.get(SIGNING_KEY)) === undefined) await secrets.store(SIGNING_KEY, await newSigningKey());
+        if (stored === undefined) await secrets.store(STORE_KEY, key.toString('base64url'));
+      } catch (error) {
+        // A database that names a key which nobody has could never be opened again.
+        releaseDatabase(db, identity);
+        throw new VaultError(
+          'CULVERT_VAULT_WRITE',
+          `Culvert’s key could not be stored: ${messageOf(error)}. Check that the system’s keyring is unlocked, then reload the window.`,
+          { cause: error },
+        );
+      }
+      return { key: new MacKey(key), database: identity.id, replacedEarlier: stored !== undefined };
     }
   }
-  const expected = storedFingerprint(db);
+  const expected = storedIdentity(db);
   const find = async () => {
-    const text = await secrets.get(STORE_KEY);
-    const key = text === undefined ? undefined : Buffer.from(text, 'base64url');
-    return key?.length === 32 && fingerprintOf(key) === expected ? new MacKey(key) : undefined;
+    const key = readKey(await secrets.get(STORE_KEY));
+    return key && expected && identityOf(key, expected.id).fingerprint === expected.fingerprint ? new MacKey(key) : undefined;
   };
   const deadline = clock.monotonic() + KEY_WAIT_MS;
   for (;;) {
     const key = await find();
-    if (key) return { key, replacedEarlier: false };
+    if (key && expected) return { key, database: expected.id, replacedEarlier: false };
     if (clock.monotonic() >= deadline) break;
     await new Promise<void>((resolve) => {
       const subscription = secrets.onDidChange(() => done());

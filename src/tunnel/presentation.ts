@@ -1,4 +1,4 @@
-import { JsonReader, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
+import { JsonReader, MAX_RESULT_DEPTH, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
 import { findValue } from '../mcp/message.ts';
 
 /** How a tool is presented to the agent. */
@@ -23,7 +23,7 @@ export interface ListedTools {
 export function presentTools(message: Buffer, view: (name: string) => ToolView): ListedTools | undefined {
   const list = findValue(message, ['result', 'tools']);
   if (!list || valueKind(message, list.start) !== 'array') return undefined;
-  const reader = new JsonReader(message, { duplicates: 'allow' });
+  const reader = new JsonReader(message, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH });
   const tools: { name: string; definition: string }[] = [];
   const kept: Buffer[] = [];
   let changed = false;
@@ -76,7 +76,7 @@ export function presentServer(message: Buffer, label: string): Buffer {
 
 function withReadOnlyHint(definition: Buffer, value: boolean): Buffer {
   const whole: Span = { start: 0, end: definition.length };
-  const reader = new JsonReader(definition, { duplicates: 'allow' });
+  const reader = new JsonReader(definition, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH });
   const annotations = lastMember(reader, whole, 'annotations');
   if (annotations && valueKind(definition, annotations.start) === 'object') {
     const present = lastMember(reader, annotations, 'readOnlyHint');
@@ -88,7 +88,7 @@ function withReadOnlyHint(definition: Buffer, value: boolean): Buffer {
 
 /** The edit that gives the member `key` of the object at `span` the JSON text `value`. */
 function setMember(bytes: Buffer, span: Span, key: string, value: string): Edit {
-  const reader = new JsonReader(bytes, { duplicates: 'allow' });
+  const reader = new JsonReader(bytes, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH });
   const present = lastMember(reader, span, key);
   if (present) return { span: present, replacement: value };
   const inside = reader.skipSpace(span.start + 1);

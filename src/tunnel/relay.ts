@@ -1,14 +1,15 @@
 import type { Readable } from 'node:stream';
 import type { ServerResponse } from 'node:http';
 import { messageOf } from '../common/errors.ts';
-import { valueKind } from '../mcp/json.ts';
+import { JsonFault } from '../mcp/json.ts';
 import { findValue } from '../mcp/message.ts';
+import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 import { principalKey } from '../mcp/principal.ts';
 import { SseSplitter, withData, type SseBlock } from '../mcp/sse.ts';
 import { headersToAgent, mediaTypeOf } from '../upstream/headers.ts';
 import { expectAnswer } from './sessions.ts';
-import { notForwarded, type Answer, type Passage, type StagesOptions } from './stages.ts';
-import { presentServer, presentTools, type ToolView } from './presentation.ts';
+import { ENDED, notForwarded, type Answer, type Passage, type StagesOptions } from './stages.ts';
+import { presentServer, presentTools, type ListedTools, type ToolView } from './presentation.ts';
 
 /** Largest answer that is not a stream, bytes; it is held whole while it is inspected. */
 export const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
@@ -41,6 +42,7 @@ async function relayWhole(
 ): Promise<Answer> {
   const status = x.upstream?.status ?? 502;
   const bytes = await collect(body).catch((error: unknown) => messageOf(error));
+  if (typeof bytes === 'string' && x.end.signal.aborted) return { ...notForwarded(x, 200, ENDED), result: x.gone.aborted ? 'cancelled' : 'closed' };
   if (typeof bytes === 'string')
     return notForwarded(x, 200, `${x.server.label} broke off its answer (${bytes}). The call may or may not have been carried out.`);
   if (bytes === undefined)
@@ -56,7 +58,8 @@ async function relayWhole(
       out = inspect(x, options, bytes);
       result = status < 300 ? resultOf(out) : 'upstream-error';
     } else {
-      const inspected = options.core.inspector.text(bytes);
+      // Not every server names its JSON so; text that is none is searched as text.
+      const inspected = options.core.inspector.message(bytes);
       x.findings.push(...inspected.findings);
       out = inspected.bytes;
     }
@@ -84,7 +87,7 @@ async function relayStream(
           block.data === undefined || block.data.length === 0 ? cleanText(x, options, block.raw) : inspectBlock(x, options, block);
         if (block.data !== undefined && isAnswerTo(x, block.data)) result = resultOf(block.data);
         x.responseBytes += out.length;
-        await write(response, out, x.gone);
+        await write(response, out, x);
       }
     }
     // A clean end is a clean end. An unfinished event is none (HTML Living Standard, 9.2.6) and is not passed on.
@@ -127,6 +130,12 @@ function ownStream(x: Passage, options: StagesOptions): Promise<Answer> {
 function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Buffer {
   const inspected = options.core.inspector.message(bytes);
   x.findings.push(...inspected.findings);
+  if (inspected.blocked === true)
+    return errorBody(
+      x.message?.kind === 'request' ? x.message.id : undefined,
+      ERROR_CODE.upstream,
+      'Culvert could not take a secret out of the answer, or not check it, so it did not let it pass. The call was carried out.',
+    );
   const message = inspected.bytes;
   noteServerRequest(x, message);
   const method = x.httpMethod === 'GET' ? 'any' : x.message?.method;
@@ -152,7 +161,7 @@ function listTools(x: Passage, options: StagesOptions, message: Buffer): Buffer 
     };
   };
   // The catalog first: whether a tool reads is known from here on.
-  const all = presentTools(message, () => ({ listed: true, readOnlyHint: undefined }));
+  const all = readTools(message);
   if (!all) return message;
   for (const name of core.catalog.observe(x.server.id, all.tools)) {
     x.findings.push({
@@ -167,12 +176,22 @@ function listTools(x: Passage, options: StagesOptions, message: Buffer): Buffer 
   return presentTools(message, view)?.bytes ?? message;
 }
 
+/** The tools of a result; `undefined` if it is none, or nothing that can be read. */
+function readTools(message: Buffer): ListedTools | undefined {
+  try {
+    return presentTools(message, () => ({ listed: true, readOnlyHint: undefined }));
+  } catch (error) {
+    if (error instanceof JsonFault && error.kind === 'syntax') return undefined;
+    throw error;
+  }
+}
+
 function inspectBlock(x: Passage, options: StagesOptions, block: SseBlock): Buffer {
   const data = block.data as Buffer;
   const out = inspect(x, options, data);
-  const raw = out === data ? block.raw : withData(block, out);
   // Ids and event names are seen by the client too.
-  return raw.length === out.length ? raw : cleanText(x, options, raw);
+  const beside = block.beside === undefined ? undefined : cleanText(x, options, block.beside);
+  return out === data && beside === block.beside ? block.raw : withData(block, out, beside);
 }
 
 function cleanText(x: Passage, options: StagesOptions, raw: Buffer): Buffer {
@@ -183,11 +202,15 @@ function cleanText(x: Passage, options: StagesOptions, raw: Buffer): Buffer {
 
 /** A legacy server may ask the client something; only what it asked may be answered. */
 function noteServerRequest(x: Passage, message: Buffer): void {
-  if (x.era === 'modern' || !message.includes('method')) return;
-  if (valueKind(message, 0) !== 'object') return;
-  const method = findValue(message, ['method']);
-  const id = findValue(message, ['id']);
-  if (method && id && x.session) expectAnswer(x.session, message.toString('utf8', id.start, id.end));
+  if (x.era === 'modern' || !x.session || !message.includes('method')) return;
+  try {
+    const method = findValue(message, ['method']);
+    const id = findValue(message, ['id']);
+    if (method && id) expectAnswer(x.session, message.toString('utf8', id.start, id.end));
+  } catch (error) {
+    // What no parser reads asks for nothing.
+    if (!(error instanceof JsonFault)) throw error;
+  }
 }
 
 function noteSession(x: Passage, options: StagesOptions): void {
@@ -234,23 +257,25 @@ function collect(body: Readable): Promise<Buffer | undefined> {
         resolve(undefined);
       } else parts.push(part);
     });
-    body.once('end', () => resolve(parts.length === 1 ? (parts[0]) : Buffer.concat(parts)));
+    body.once('end', () => resolve(parts.length === 1 ? parts[0] : Buffer.concat(parts)));
     body.once('error', reject);
     body.once('close', () => reject(new Error('the connection closed')));
   });
 }
 
-/** Writes with back-pressure. A client that is gone takes nothing, and holds up nobody. */
-function write(response: ServerResponse, bytes: Buffer, gone: AbortSignal): Promise<void> | void {
-  if (gone.aborted || response.destroyed || response.write(bytes)) return undefined;
+/** Writes with back-pressure. A client that is gone takes nothing, and holds up nobody; neither does an exchange that was ended. */
+function write(response: ServerResponse, bytes: Buffer, { gone, end }: Passage): Promise<void> | undefined {
+  if (gone.aborted || end.signal.aborted || response.destroyed || response.write(bytes)) return undefined;
   return new Promise((resolve) => {
     const done = () => {
       response.off('drain', done);
       response.off('close', done);
+      end.signal.removeEventListener('abort', done);
       resolve();
     };
     response.once('drain', done);
     response.once('close', done);
+    // A reader that stands still must not keep a stream alive that was ended.
+    end.signal.addEventListener('abort', done);
   });
 }
-

@@ -18,7 +18,7 @@ export class Sessions {
 
   /** Remembers a session that a server opened for a principal. */
   begin(id: string, principal: string, server: string): Session {
-    const key = keyOf(server, id);
+    const key = keyOf(server, id, principal);
     const old = this.#byId.get(key);
     if (old?.principal === principal) return old;
     const session: Session = { id, principal, server, pending: new Set() };
@@ -32,12 +32,12 @@ export class Sessions {
 
   /** The session, if it belongs to this principal and server. */
   find(id: string, principal: string, server: string): Session | undefined {
-    const session = this.#byId.get(keyOf(server, id));
+    const session = this.#byId.get(keyOf(server, id, principal));
     return session?.principal === principal ? session : undefined;
   }
 
   end(session: Session): void {
-    this.#byId.delete(keyOf(session.server, session.id));
+    this.#byId.delete(keyOf(session.server, session.id, session.principal));
   }
 }
 
@@ -46,6 +46,7 @@ export function expectAnswer(session: Session, id: string): void {
   if (session.pending.size < MAX_PENDING_SERVER_REQUESTS) session.pending.add(id);
 }
 
-function keyOf(server: string, id: string): string {
-  return `${server}\u0000${id}`;
+/** A server without sessions (id '') has one per principal. */
+function keyOf(server: string, id: string, principal: string): string {
+  return id === '' ? `${server}\u0000\u0000${principal}` : `${server}\u0000${id}`;
 }

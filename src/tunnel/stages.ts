@@ -24,6 +24,9 @@ import type { Session, Sessions } from './sessions.ts';
 /** Longest arguments that are kept in the record, characters; the digest covers all of them. */
 export const MAX_RECORDED_ARGUMENTS = 8_192;
 
+/** What an agent is told whose call was ended from this side. */
+export const ENDED = 'The call was ended: the user withdrew the permission, or Culvert is closing. It may or may not have been carried out.';
+
 /** What ends an exchange. `sent`: the answer has already gone out as a stream. */
 export interface Answer {
   readonly status: number;
@@ -177,7 +180,6 @@ export class Stages {
   }
 
   async inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
-    if (exchange.httpMethod !== 'POST') return undefined;
     const { core } = this.options;
     await core.ready();
     const own = new Set(exchange.server.credentials);
@@ -199,6 +201,8 @@ export class Stages {
     const { server } = exchange;
     let url = new URL(server.upstream.url);
     const headers = headersToUpstream(exchange.headers);
+    // No session in this era (PROTOCOL.md 1); passed on, the id of somebody else's legacy session would be good at the server.
+    if (exchange.era === 'modern') delete headers['mcp-session-id'];
     for (const id of server.credentials) {
       const credential = core.credentials.get(id);
       if (!credential)
@@ -218,10 +222,13 @@ export class Stages {
       const injected = inject(url, credential.placement, opened.secret);
       url = injected.url;
       Object.assign(headers, injected.headers);
+      core.recognise(id, opened.revision, opened.secret);
       core.credentials.used(id);
-      exchange.usesCredential = true;
     }
-    if (exchange.usesCredential) this.options.onCredential(1, this.#credentialNames(exchange).join(', '));
+    if (server.credentials.length > 0) {
+      exchange.usesCredential = true;
+      this.options.onCredential(1, this.#credentialNames(exchange).join(', '));
+    }
     exchange.outgoing = { url, headers };
     return undefined;
   }
@@ -235,26 +242,29 @@ export class Stages {
           editorMetaSpans(message).map((span) => ({ span, replacement: '' })),
         )
       : undefined;
+    if (exchange.gone.aborted && exchange.era === 'modern') exchange.end.abort();
     const began = this.options.clock.monotonic();
     try {
-      exchange.upstream = await this.options
-        .upstreamFor(exchange.server.id)
-        .send({
-          method: exchange.httpMethod,
-          url: exchange.outgoing.url,
-          headers: exchange.outgoing.headers,
-          body,
-          signal: exchange.end.signal,
-        });
+      exchange.upstream = await this.options.upstreamFor(exchange.server.id).send({
+        method: exchange.httpMethod,
+        url: exchange.outgoing.url,
+        headers: exchange.outgoing.headers,
+        body,
+        signal: exchange.end.signal,
+      });
     } catch (error) {
       if (exchange.end.signal.aborted)
-        return { ...notForwarded(exchange, 503, 'The call was ended.'), result: exchange.gone.aborted ? 'cancelled' : 'closed' };
+        return { ...notForwarded(exchange, 200, ENDED), result: exchange.gone.aborted ? 'cancelled' : 'closed' };
       if (!(error instanceof UpstreamError)) throw error;
       return notForwarded(exchange, message?.method === 'initialize' ? 503 : 200, `${exchange.server.label}: ${error.message}`);
     } finally {
       exchange.upstreamMs = this.options.clock.monotonic() - began;
     }
     const { status } = exchange.upstream;
+    if (status === 304) {
+      exchange.upstream.body.resume();
+      return notForwarded(exchange, 200, `${exchange.server.label} answered HTTP 304, which is no answer to this request.`);
+    }
     if (status !== 401 && status !== 403) return undefined;
     // The editor must never see these: it would try to sign in at our address (PROTOCOL.md 2).
     exchange.upstream.body.resume();

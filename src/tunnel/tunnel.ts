@@ -14,7 +14,10 @@ import {
   type RuntimeFolder,
 } from '../listener/runtime.ts';
 import { currentEnvironment, type RuntimeEnvironment } from '../common/runtimeFolder.ts';
+import { readMessage } from '../mcp/message.ts';
+import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 import type { Principal } from '../mcp/principal.ts';
+import type { Server } from '../mcp/server.ts';
 import { HttpUpstream } from '../upstream/httpUpstream.ts';
 import type { Core } from './core.ts';
 import { carry } from './pipeline.ts';
@@ -105,12 +108,17 @@ export class Tunnel implements Disposable {
     await sweepRuntimeFolder(tunnel.folder.folder).catch((error: unknown) =>
       options.logger.warn(`Old sockets could not be removed: ${messageOf(error)}`),
     );
-    tunnel.#listener = await Listener.open<Capability>({
-      address,
-      logger: options.logger,
-      authenticate: (authorization, server) => tunnel.#capabilities.authenticate(authorization, server),
-      handle: (inbound) => tunnel.#handle(inbound),
-    });
+    try {
+      tunnel.#listener = await Listener.open<Capability>({
+        address,
+        logger: options.logger,
+        authenticate: (authorization, server) => tunnel.#capabilities.authenticate(authorization, server),
+        handle: (inbound) => tunnel.#handle(inbound),
+      });
+    } catch (error) {
+      tunnel.dispose();
+      throw error;
+    }
     return tunnel;
   }
 
@@ -199,7 +207,14 @@ export class Tunnel implements Disposable {
   async #handle(inbound: Inbound<Capability>): Promise<void> {
     const { core, clock } = this.#options;
     const { response } = inbound;
-    const server = core.servers.get(inbound.server);
+    let server: Server | undefined;
+    try {
+      server = core.servers.get(inbound.server);
+    } catch (error) {
+      this.#options.logger.error(messageOf(error));
+      answerUnreadable(inbound, messageOf(error));
+      return;
+    }
     if (!server || this.#closing) {
       response.writeHead(404, { 'content-length': 0 }).end();
       return;
@@ -294,6 +309,23 @@ export class Tunnel implements Disposable {
     this.#credential = this.#calls > 0 ? (name === '' ? this.#credential : name) : undefined;
     this.#inUse.fire({ calls: this.#calls, credential: this.#credential });
   }
+}
+
+/** A call while the state can't be read: denied with a reason, like every call that can't be decided. */
+function answerUnreadable({ httpMethod, body, response }: Inbound<Capability>, reason: string): void {
+  if (httpMethod !== 'POST') {
+    response.writeHead(405, { allow: 'POST', 'content-length': 0 }).end();
+    return;
+  }
+  const read = readMessage(body);
+  if (read.ok && read.message.kind !== 'request') {
+    response.writeHead(202, { 'content-length': 0 }).end();
+    return;
+  }
+  const answer = read.ok
+    ? errorBody(read.message.id, ERROR_CODE.denied, `Culvert denied this call: it can’t read what the user allowed. ${reason}`)
+    : errorBody(undefined, read.code, read.reason);
+  response.writeHead(read.ok ? 200 : 400, { 'content-type': 'application/json', 'content-length': answer.length }).end(answer);
 }
 
 /** Ends a tunnel when its owner is disposed. */

@@ -60,7 +60,12 @@ export class HttpUpstream implements Disposable {
     for (let hop = 0; ; hop++) {
       const response = await this.#once({ ...request, url });
       const status = response.statusCode ?? 0;
-      if (status < 300 || status >= 400 || status === 304) return { status, headers: response.headers, body: decoded(response) };
+      if (status < 300 || status >= 400 || status === 304) {
+        const body = decoded(response);
+        // Whoever reads the body hears of its errors; where nobody does, they must not end the process.
+        body.on('error', () => undefined);
+        return { status, headers: response.headers, body };
+      }
       response.resume();
       url = redirectTarget(url, status, response.headers.location, hop);
     }

@@ -1,4 +1,4 @@
-import { Readable, Transform } from 'node:stream';
+import { Readable, Transform, pipeline } from 'node:stream';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { UpstreamError, messageOf } from '../common/errors.ts';
 import type { HttpUpstream } from './httpUpstream.ts';
@@ -25,10 +25,11 @@ export async function probe(
   url: URL,
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
+  timeoutMs = PROBE_TIMEOUT_MS,
 ): Promise<Probe> {
   const shown = `${url.origin}${url.pathname}`;
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
-  let refusal: Probe | undefined;
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  let refusal: Extract<Probe, { ok: false }> | undefined;
   let sawJson = false;
   const send = async (_url: string | URL, init?: RequestInit): Promise<Response> => {
     const method = init?.method === 'GET' || init?.method === 'DELETE' ? init.method : 'POST';
@@ -42,7 +43,10 @@ export async function probe(
       signal: init?.signal ? AbortSignal.any([limit, init.signal]) : limit,
     });
     const mediaType = mediaTypeOf(response.headers);
-    sawJson ||= mediaType === 'application/json' || mediaType === 'text/event-stream';
+    const { status } = response;
+    sawJson ||= status < 300 && (mediaType === 'application/json' || mediaType === 'text/event-stream');
+    // Servers of the older era do not know what is asked first; what they say afterwards counts.
+    if (status < 300 && refusal?.what === 'url') refusal = undefined;
     if (response.status === 401 || response.status === 403)
       refusal ??= refusedCredential(response.status, Object.keys(headers).length > 0 || url.search !== '', shown);
     if (response.status === 404 && !sawJson)
@@ -56,7 +60,7 @@ export async function probe(
       name === 'content-length' || name === 'content-encoding' || value === undefined ? [] : [[name, String(value)] as [string, string]],
     );
     if (empty) response.body.resume();
-    return new Response(empty ? null : (Readable.toWeb(response.body.pipe(new SizeLimit())) as ReadableStream<Uint8Array>), {
+    return new Response(empty ? null : (Readable.toWeb(pipeline(response.body, new SizeLimit(), () => undefined)) as ReadableStream<Uint8Array>), {
       status: response.status,
       headers: kept,
     });
@@ -69,12 +73,12 @@ export async function probe(
   );
   const transport = new StreamableHTTPClientTransport(new URL(url.origin + url.pathname), { fetch: send });
   try {
-    await client.connect(transport, { timeout: PROBE_TIMEOUT_MS, signal: limit });
+    await client.connect(transport, { timeout: timeoutMs, signal: limit });
     const tools: { name: string; definition: string }[] = [];
     if (client.getServerCapabilities()?.tools) {
       let cursor: string | undefined;
       for (let page = 0; page < MAX_PAGES; page++) {
-        const result = await client.listTools(cursor === undefined ? undefined : { cursor }, { timeout: PROBE_TIMEOUT_MS, signal: limit });
+        const result = await client.listTools(cursor === undefined ? undefined : { cursor }, { timeout: timeoutMs, signal: limit });
         for (const tool of result.tools) tools.push({ name: tool.name, definition: JSON.stringify(tool) });
         cursor = result.nextCursor;
         if (cursor === undefined) break;
@@ -90,7 +94,7 @@ export async function probe(
       return {
         ok: false,
         what: 'slow',
-        message: `${shown} did not finish answering within ${PROBE_TIMEOUT_MS / 1000} seconds. Try again, or check that the server is well.`,
+        message: `${shown} did not finish answering within ${timeoutMs / 1000} seconds. Try again, or check that the server is well.`,
       };
     return {
       ok: false,
@@ -102,7 +106,7 @@ export async function probe(
   }
 }
 
-function refusedCredential(status: number, sent: boolean, shown: string): Probe {
+function refusedCredential(status: number, sent: boolean, shown: string): Extract<Probe, { ok: false }> {
   return {
     ok: false,
     what: 'credential',

@@ -1,6 +1,7 @@
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import { Server } from '../mcp/server.ts';
 import type { Database } from '../store/database.ts';
+import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
 
 /** The servers that Culvert fronts, in the database, shared by all windows. */
@@ -11,8 +12,8 @@ export class ServerRegistry implements Disposable {
 
   readonly onDidChange = this.#changed.event;
 
-  constructor(db: Database, key: MacKey) {
-    this.#collection = new SignedCollection(db, 'server', Server, key);
+  constructor(db: Database, key: MacKey, generations: Generations) {
+    this.#collection = new SignedCollection(db, 'server', Server, key, generations);
     this.#subscription = this.#collection.onDidChange(() => this.#changed.fire(undefined));
   }
 

@@ -33,7 +33,9 @@ export function loggerOf(channel: vscode.LogOutputChannel): Logger {
 
 /** The workspace of this window: an id that stays the same for the same folders, and a name for showing. */
 export function currentWorkspace(): Pick<Principal, 'workspace' | 'workspaceName'> {
-  const uris = vscode.workspace.workspaceFile ? [vscode.workspace.workspaceFile] : (vscode.workspace.workspaceFolders ?? []).map((f) => f.uri);
+  const uris = vscode.workspace.workspaceFile
+    ? [vscode.workspace.workspaceFile]
+    : (vscode.workspace.workspaceFolders ?? []).map((f) => f.uri);
   const name = vscode.workspace.name;
   if (uris.length === 0 || name === undefined) return {};
   const id = createHash('sha256')
@@ -50,11 +52,15 @@ export const settings = {
     return Math.min(600, Math.max(5, Number.isFinite(seconds) ? seconds : 55)) * 1000;
   },
   culvertConfirms: (): boolean => vscode.workspace.getConfiguration().get<string>(SETTINGS.confirmations, 'culvert') !== 'both',
-  definition: (): 'bridge' | 'http' => (vscode.workspace.getConfiguration().get<string>(SETTINGS.definition, 'bridge') === 'http' ? 'http' : 'bridge'),
-  listen: (): 'socket' | 'loopback' => (vscode.workspace.getConfiguration().get<string>(SETTINGS.listen, 'socket') === 'loopback' ? 'loopback' : 'socket'),
+  definition: (): 'bridge' | 'http' =>
+    vscode.workspace.getConfiguration().get<string>(SETTINGS.definition, 'bridge') === 'http' ? 'http' : 'bridge',
+  listen: (): 'socket' | 'loopback' =>
+    vscode.workspace.getConfiguration().get<string>(SETTINGS.listen, 'socket') === 'loopback' ? 'loopback' : 'socket',
   recordArguments: (): boolean => vscode.workspace.getConfiguration().get<string>(SETTINGS.auditArguments, 'redacted') !== 'digest',
   /** The editor's own switch for MCP, set by the user or an organisation. */
-  mcpOff: (): boolean => vscode.workspace.getConfiguration('chat').get<string>('mcp.access') === 'none' || vscode.workspace.getConfiguration('chat').get<boolean>('disableAIFeatures') === true,
+  mcpOff: (): boolean =>
+    vscode.workspace.getConfiguration('chat').get<string>('mcp.access') === 'none' ||
+    vscode.workspace.getConfiguration('chat').get<boolean>('disableAIFeatures') === true,
 };
 
 /** Sets a context key for `when` clauses. */

@@ -40,7 +40,8 @@ export class ApprovalPrompt implements Approver, Disposable {
       pick.ignoreFocusOut = true;
       pick.matchOnDetail = false;
       pick.items = rowsFor(request);
-      const countDown = () => (pick.placeholder = `${request.client} wants to call it. Denied in ${remaining(request.deadline - this.#clock.now())} unless you answer.`);
+      const countDown = () =>
+        (pick.placeholder = `${request.client} wants to call it. Denied in ${remaining(request.deadline - this.#clock.now())} unless you answer.`);
       countDown();
       const timer = setInterval(countDown, 1000);
       const finish = (answer: Answer) => {
@@ -84,7 +85,11 @@ export class ApprovalPrompt implements Approver, Disposable {
 
   async #remind(request: ApprovalRequest, finish: (answer: Answer) => void, signal: AbortSignal): Promise<void> {
     const what = request.call.tool ?? request.call.method ?? '';
-    const choice = await vscode.window.showWarningMessage(`${request.client} waits for your answer: “${visible(what, 60)}” of ${request.call.serverLabel}.`, 'Answer…', 'Deny This Call');
+    const choice = await vscode.window.showWarningMessage(
+      `${request.client} waits for your answer: “${visible(what, 60)}” of ${request.call.serverLabel}.`,
+      'Answer…',
+      'Deny This Call',
+    );
     if (signal.aborted) return;
     if (choice === 'Answer…') void vscode.commands.executeCommand(COMMANDS.answerWaiting);
     if (choice === 'Deny This Call') finish('dismiss');
@@ -96,7 +101,12 @@ function rowsFor(request: ApprovalRequest): Row[] {
   const method = call.method === 'tools/call' || call.method === undefined ? 'tool' : call.method;
   const separator = (label: string): Row => ({ label, kind: vscode.QuickPickItemKind.Separator });
   const fact = (icon: string, label: string, description: string): Row => ({ label: `$(${icon}) ${label}`, description, alwaysShow: true });
-  const answer = (a: Answer, icon: string, label: string, description: string): Row => ({ label: `$(${icon}) ${label}`, description, answer: a, alwaysShow: true });
+  const answer = (a: Answer, icon: string, label: string, description: string): Row => ({
+    label: `$(${icon}) ${label}`,
+    description,
+    answer: a,
+    alwaysShow: true,
+  });
   return [
     separator('The call (Enter here shows everything)'),
     fact('tools', escapeIcons(visible(call.tool ?? call.method ?? '', 80)), `${method} of ${call.serverLabel}`),
@@ -126,7 +136,10 @@ function argumentRows(text: string | undefined): [string, string][] {
     return [['arguments', visible(text, SHOWN_CHARACTERS)]];
   }
   if (typeof parsed !== 'object' || parsed === null) return [['arguments', visible(text, SHOWN_CHARACTERS)]];
-  const all = Object.entries(parsed).map(([name, value]): [string, string] => [visible(name, 40), visible(typeof value === 'string' ? value : JSON.stringify(value), SHOWN_CHARACTERS)]);
+  const all = Object.entries(parsed).map(([name, value]): [string, string] => [
+    visible(name, 40),
+    visible(typeof value === 'string' ? value : JSON.stringify(value), SHOWN_CHARACTERS),
+  ]);
   if (all.length === 0) return [['no arguments', '']];
   return all.length <= SHOWN_ARGUMENTS ? all : [...all.slice(0, SHOWN_ARGUMENTS - 1), [`and ${all.length - SHOWN_ARGUMENTS + 1} more`, '']];
 }

@@ -38,7 +38,12 @@ export const ITEM_COMMANDS: readonly CommandId[] = [
   COMMANDS.dismissFinding,
 ];
 
-export const VIEWS = { grants: 'culvert.grants', activity: 'culvert.activity', leaks: 'culvert.leakWarnings', credentials: 'culvert.credentials' } as const;
+export const VIEWS = {
+  grants: 'culvert.grants',
+  activity: 'culvert.activity',
+  leaks: 'culvert.leakWarnings',
+  credentials: 'culvert.credentials',
+} as const;
 
 export const CONTEXT = {
   /** `starting`, `ready`, `off` or `failed`. */

@@ -25,7 +25,12 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
     this.#bridge = bridge;
     const { core } = app;
     const soon = () => this.#soon();
-    this.#subscriptions = [core.servers.onDidChange(soon), core.access.onDidChange(soon), core.access.onDidExpire(soon), core.catalog.onDidChange(soon)];
+    this.#subscriptions = [
+      core.servers.onDidChange(soon),
+      core.access.onDidChange(soon),
+      core.access.onDidExpire(soon),
+      core.catalog.onDidChange(soon),
+    ];
     this.#last = this.#fingerprint();
   }
 
@@ -59,10 +64,19 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
     const version = this.#version(server);
     if (settings.definition() === 'http') {
       const { address } = tunnel;
-      const base = address.kind === 'socket' ? vscode.Uri.from({ scheme: 'unix', path: address.path, fragment: tunnel.endpoint(server.id) }) : vscode.Uri.parse(`${tunnel.url ?? ''}${tunnel.endpoint(server.id)}`);
+      const base =
+        address.kind === 'socket'
+          ? vscode.Uri.from({ scheme: 'unix', path: address.path, fragment: tunnel.endpoint(server.id) })
+          : vscode.Uri.parse(`${tunnel.url ?? ''}${tunnel.endpoint(server.id)}`);
       return new vscode.McpHttpServerDefinition(server.label, base, {}, version);
     }
-    return new vscode.McpStdioServerDefinition(server.label, process.execPath, [this.#bridge, '--server', server.id, '--runtime', tunnel.folder.folder], { ELECTRON_RUN_AS_NODE: '1' }, version);
+    return new vscode.McpStdioServerDefinition(
+      server.label,
+      process.execPath,
+      [this.#bridge, '--server', server.id, '--runtime', tunnel.folder.folder],
+      { ELECTRON_RUN_AS_NODE: '1' },
+      version,
+    );
   }
 
   /** Changes when what an agent would see at the start changes: where it goes, and which tools are listed. */
@@ -70,7 +84,16 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
     const { core, principal } = this.#app;
     const listed = core.catalog
       .tools(server.id)
-      .filter((tool) => core.access.decide(principal, { server: server.id, serverLabel: server.label, method: 'tools/call', tool: tool.name, reads: tool.reads }).effect !== 'deny')
+      .filter(
+        (tool) =>
+          core.access.decide(principal, {
+            server: server.id,
+            serverLabel: server.label,
+            method: 'tools/call',
+            tool: tool.name,
+            reads: tool.reads,
+          }).effect !== 'deny',
+      )
       .map((tool) => tool.name);
     return createHash('sha256')
       .update(JSON.stringify([server.upstream, server.credentials, listed]))

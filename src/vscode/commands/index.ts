@@ -1,0 +1,122 @@
+import * as vscode from 'vscode';
+import { SHORT_GRANT_MS } from '../../authorization/approvals.ts';
+import { messageOf } from '../../common/errors.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { Credential } from '../../credentials/credential.ts';
+import type { StoredFinding } from '../../inspection/findingLog.ts';
+import type { App } from '../app.ts';
+import { COMMANDS, type CommandId } from '../names.ts';
+import type { RecordDocuments } from '../recordDocument.ts';
+import type { ActivityRow, ActivityView } from '../views/activityView.ts';
+import type { GrantRow } from '../views/grantsView.ts';
+import { allowTool, revoke, setRow, toggleToolAccess } from './access.ts';
+import { forgetCredential, replaceCredential, testCredential } from './credentials.ts';
+import { addServer, editServer, removeServer } from './servers.ts';
+
+/** What commands need beside the app. */
+export interface CommandContext {
+  /** The app, once everything is open. */
+  readonly app: () => App | undefined;
+  readonly activity: () => ActivityView | undefined;
+  readonly documents: RecordDocuments;
+  readonly log: vscode.LogOutputChannel;
+  readonly logger: Logger;
+  /** Tries to open everything again. */
+  readonly retry: () => Promise<void>;
+  readonly setDatabaseAside: () => Promise<void>;
+}
+
+/** Registers every command of the extension. */
+export function registerCommands(context: CommandContext): vscode.Disposable {
+  const { documents, log } = context;
+  const withApp =
+    <A extends readonly unknown[]>(run: (app: App, ...args: A) => unknown) =>
+    async (...args: A): Promise<void> => {
+      const app = context.app();
+      if (app) await run(app, ...args);
+      else void vscode.window.showWarningMessage('Culvert is not running in this window. The Culvert view says why.');
+    };
+  const serverOf = (row: unknown) => (isRow(row) ? row.server : undefined);
+
+  const handlers: Record<CommandId, (...args: never[]) => unknown> = {
+    [COMMANDS.addServer]: withApp((app) => addServer(app)),
+    [COMMANDS.editServer]: withApp((app, row?: unknown) => editServer(app, serverOf(row))),
+    [COMMANDS.removeServer]: withApp((app, row?: unknown) => removeServer(app, serverOf(row))),
+    [COMMANDS.toggleToolAccess]: withApp((app) => toggleToolAccess(app)),
+    [COMMANDS.allowTool]: withApp((app) => allowTool(app)),
+    [COMMANDS.revoke]: withApp((app) => revoke(app)),
+    [COMMANDS.pause]: withApp((app) => app.core.setPaused(true)),
+    [COMMANDS.resume]: withApp((app) => app.core.setPaused(false)),
+    [COMMANDS.answerWaiting]: withApp((app) => app.prompt.showWaiting()),
+    [COMMANDS.replaceCredential]: withApp((app, credential?: Credential) => replaceCredential(app, credential)),
+    [COMMANDS.testCredential]: withApp((app, credential?: Credential) => testCredential(app, credential)),
+    [COMMANDS.forgetCredential]: withApp((app, credential?: Credential) => forgetCredential(app, credential)),
+    [COMMANDS.verifyAudit]: withApp((app) => verifyAudit(app, log)),
+    [COMMANDS.showLog]: () => log.show(),
+    [COMMANDS.retry]: () => context.retry(),
+    [COMMANDS.setDatabaseAside]: () => context.setDatabaseAside(),
+    [COMMANDS.toolAllow]: withApp((app, row?: GrantRow) => setRow(app, row, 'allow')),
+    [COMMANDS.toolAllowShort]: withApp((app, row?: GrantRow) => setRow(app, row, 'allow', SHORT_GRANT_MS)),
+    [COMMANDS.toolAsk]: withApp((app, row?: GrantRow) => setRow(app, row, 'ask')),
+    [COMMANDS.toolDeny]: withApp((app, row?: GrantRow) => setRow(app, row, 'deny')),
+    [COMMANDS.showRecord]: withApp((_app, row?: ActivityRow | StoredFinding) => {
+      if (row === undefined || ('kind' in row && row.kind === 'more')) return undefined;
+      return documents.showRecord('kind' in row ? row.activity.exchange : row.exchange);
+    }),
+    [COMMANDS.loadMore]: () => context.activity()?.more(),
+    [COMMANDS.dismissFinding]: withApp((app, finding?: StoredFinding) => {
+      if (!finding) return;
+      app.core.findings.setDismissed(finding.id, true);
+      app.core.act({ act: 'finding-dismissed', server: finding.server, subject: finding.subject });
+    }),
+  };
+  return vscode.Disposable.from(
+    ...Object.entries(handlers).map(([id, handler]) =>
+      vscode.commands.registerCommand(id, async (...args: never[]) => {
+        try {
+          await handler(...args);
+        } catch (error) {
+          context.logger.error(`${id}: ${messageOf(error)}`);
+          void vscode.window.showErrorMessage(messageOf(error));
+        }
+      }),
+    ),
+  );
+}
+
+function isRow(value: unknown): value is GrantRow {
+  return typeof value === 'object' && value !== null && 'server' in value && 'kind' in value;
+}
+
+/** **Culvert: Verify Audit History** */
+async function verifyAudit(app: App, log: vscode.LogOutputChannel): Promise<void> {
+  const result = await vscode.window.withProgress(
+    { location: vscode.ProgressLocation.Notification, title: 'Culvert: verifying the audit history…', cancellable: true },
+    async (_progress, token) => {
+      const stop = new AbortController();
+      token.onCancellationRequested(() => stop.abort());
+      await app.core.audit.checkpoint();
+      return app.core.audit.verify(stop.signal).catch((error: unknown) => {
+        if (stop.signal.aborted) return undefined;
+        throw error;
+      });
+    },
+  );
+  if (!result) return;
+  app.core.act({
+    act: 'verified',
+    detail: result.problems.length === 0 ? `${result.entries} entries hold` : `${result.problems.length} problems`,
+  });
+  if (result.problems.length === 0) {
+    void vscode.window.showInformationMessage(
+      `The audit history holds: ${result.entries} entries in ${result.chains} ${result.chains === 1 ? 'chain' : 'chains'}, ${result.checkpoints} signed checkpoints.`,
+    );
+    return;
+  }
+  for (const problem of result.problems) log.error(`Audit: ${problem}`);
+  const choice = await vscode.window.showErrorMessage(
+    `The audit history was changed: ${result.problems[0] ?? ''}${result.problems.length > 1 ? ` And ${result.problems.length - 1} more.` : ''}`,
+    'Show Log',
+  );
+  if (choice === 'Show Log') log.show();
+}

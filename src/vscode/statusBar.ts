@@ -1,0 +1,105 @@
+import * as vscode from 'vscode';
+import type { Disposable } from '../common/disposable.ts';
+import type { App } from './app.ts';
+import { COMMANDS, VIEWS } from './names.ts';
+
+/** How long “in use” stays after the last call, so that a short one can be seen, milliseconds. */
+const LINGER_MS = 1_500;
+
+/** Says whether agents have access, when one uses a credential right now, and when one waits for an answer. */
+export class StatusBar implements vscode.Disposable {
+  readonly #app: App;
+  readonly #item: vscode.StatusBarItem;
+  readonly #subscriptions: Disposable[];
+  #using: string | undefined;
+  #linger: NodeJS.Timeout | undefined;
+
+  constructor(app: App) {
+    this.#app = app;
+    this.#item = vscode.window.createStatusBarItem('culvert.status', vscode.StatusBarAlignment.Right, 90);
+    this.#item.name = 'Culvert';
+    const { core, tunnel } = app;
+    const draw = () => this.#draw();
+    this.#subscriptions = [
+      core.servers.onDidChange(draw),
+      core.access.onDidChange(draw),
+      core.access.onDidExpire(draw),
+      core.catalog.onDidChange(draw),
+      core.approvals.onDidChange(draw),
+      tunnel.onDidChangeUse(({ calls, credential }) => {
+        clearTimeout(this.#linger);
+        if (calls > 0) this.#using = credential;
+        else {
+          this.#linger = setTimeout(() => {
+            this.#using = undefined;
+            draw();
+          }, LINGER_MS);
+        }
+        draw();
+      }),
+    ];
+    draw();
+    this.#item.show();
+  }
+
+  dispose(): void {
+    clearTimeout(this.#linger);
+    for (const s of this.#subscriptions) s.dispose();
+    this.#item.dispose();
+  }
+
+  #draw(): void {
+    const { core } = this.#app;
+    const item = this.#item;
+    item.backgroundColor = undefined;
+    item.command = `${VIEWS.grants}.focus`;
+    if (core.approvals.waiting > 0) {
+      item.text = '$(question) Culvert: answer needed';
+      item.tooltip = 'An agent waits for your answer. Click to see what it wants.';
+      item.command = COMMANDS.answerWaiting;
+      item.backgroundColor = new vscode.ThemeColor('statusBarItem.warningBackground');
+    } else if (core.access.policy().paused) {
+      item.text = '$(debug-pause) Culvert: paused';
+      item.tooltip = 'No agent can call anything. Click to resume.';
+      item.command = COMMANDS.resume;
+      item.backgroundColor = new vscode.ThemeColor('statusBarItem.warningBackground');
+    } else if (this.#using !== undefined) {
+      item.text = `$(key) Culvert: ${this.#using} in use`;
+      item.tooltip = `A call with the credential ${this.#using} is under way.`;
+    } else {
+      const access = this.#access();
+      item.text =
+        access === 'none'
+          ? '$(shield) Culvert: no access'
+          : access === 'ask'
+            ? '$(shield) Culvert: agents ask'
+            : '$(unlock) Culvert: agents have access';
+      item.tooltip =
+        access === 'none'
+          ? 'Agents can call no tool through Culvert.'
+          : access === 'ask'
+            ? 'Agents can call tools after asking you each time.'
+            : 'Some tools are allowed without asking. Click to see which.';
+    }
+    item.accessibilityInformation = { label: item.text.replace(/\$\([^)]*\) /, '') };
+  }
+
+  #access(): 'none' | 'ask' | 'allow' {
+    const { core, principal } = this.#app;
+    let best: 'none' | 'ask' | 'allow' = 'none';
+    for (const server of core.servers.list()) {
+      for (const tool of core.catalog.tools(server.id)) {
+        const { effect } = core.access.decide(principal, {
+          server: server.id,
+          serverLabel: server.label,
+          method: 'tools/call',
+          tool: tool.name,
+          reads: tool.reads,
+        });
+        if (effect === 'allow') return 'allow';
+        if (effect === 'ask') best = 'ask';
+      }
+    }
+    return best;
+  }
+}

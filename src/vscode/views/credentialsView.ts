@@ -1,0 +1,50 @@
+import * as vscode from 'vscode';
+import { describePlacement, type Credential } from '../../credentials/credential.ts';
+import type { App } from '../app.ts';
+import { setContext } from '../adapters.ts';
+import { CONTEXT, ITEMS, VIEWS } from '../names.ts';
+import { Rows, ago, asMarkdownText } from './items.ts';
+
+/** **Credentials**: name, server, where it may go, last used. */
+export class CredentialsView extends Rows<Credential> {
+  readonly #app: App;
+
+  constructor(app: App) {
+    super();
+    this.#app = app;
+    this.own(vscode.window.createTreeView(VIEWS.credentials, { treeDataProvider: this }));
+    this.redrawOn(app.core.credentials.onDidChange, app.core.servers.onDidChange);
+    this.onRedraw();
+  }
+
+  getChildren(row?: Credential): Credential[] {
+    return row ? [] : this.#app.core.credentials.list();
+  }
+
+  getTreeItem(credential: Credential): vscode.TreeItem {
+    const { core } = this.#app;
+    const servers = core.servers.list().filter((s) => s.credentials.includes(credential.id));
+    const use = core.credentials.lastUse(credential.id);
+    const used = use ? `used ${ago(use.at, Date.now())}` : 'never used';
+    const hosts = credential.origins.map((o) => new URL(o).host).join(', ');
+    const item = new vscode.TreeItem(credential.name);
+    item.id = credential.id;
+    item.contextValue = ITEMS.credential;
+    item.iconPath = new vscode.ThemeIcon('key');
+    item.description = `${servers.map((s) => s.label).join(', ') || 'no server'} · ${hosts} · ${used}`;
+    item.tooltip = new vscode.MarkdownString(
+      [
+        `**${asMarkdownText(credential.name)}**`,
+        `For ${asMarkdownText(servers.map((s) => s.label).join(', ') || 'no server')}, as ${asMarkdownText(describePlacement(credential.placement))}`,
+        `May go to ${asMarkdownText(credential.origins.join(', '))} and nowhere else`,
+        `Stored ${asMarkdownText(new Date(credential.replacedAt ?? credential.createdAt).toLocaleString())}, ${used}${use ? `, ${use.count} times` : ''}`,
+      ].join('\n\n'),
+    );
+    item.accessibilityInformation = { label: `${credential.name}, credential, ${item.description}` };
+    return item;
+  }
+
+  protected override onRedraw(): void {
+    setContext(CONTEXT.hasCredentials, this.#app.core.credentials.list().length > 0);
+  }
+}

@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { COMMANDS, CONTEXT, ITEMS, ITEM_COMMANDS, PROVIDER_ID, SETTINGS, VIEWS } from '../../src/vscode/names.ts';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
+const read = (path: string) => readFileSync(join(root, path), 'utf8');
+
+interface Menu {
+  readonly command: string;
+  readonly when?: string;
+}
+interface Manifest {
+  readonly main: string;
+  readonly icon: string;
+  readonly engines: { readonly vscode: string };
+  readonly devDependencies: Readonly<Record<string, string>>;
+  readonly contributes: {
+    readonly commands: readonly {
+      readonly command: string;
+      readonly title: string;
+      readonly category: string;
+      readonly enablement?: string;
+    }[];
+    readonly views: Readonly<Record<string, readonly { readonly id: string; readonly icon: string }[]>>;
+    readonly viewsWelcome: readonly { readonly view: string; readonly when: string; readonly contents: string }[];
+    readonly viewsContainers: { readonly activitybar: readonly { readonly id: string; readonly icon: string }[] };
+    readonly menus: Readonly<Record<string, readonly Menu[]>>;
+    readonly configuration: { readonly properties: Readonly<Record<string, { readonly scope: string }>> };
+    readonly mcpServerDefinitionProviders: readonly { readonly id: string }[];
+  };
+}
+
+const manifest = JSON.parse(read('package.json')) as Manifest;
+const words = JSON.parse(read('package.nls.json')) as Record<string, string>;
+const { contributes } = manifest;
+
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder)).flatMap((name) => {
+    const path = join(folder, name);
+    return statSync(join(root, path)).isDirectory() ? sources(path) : path.endsWith('.ts') ? [path] : [];
+  });
+}
+
+const code = ['src/extension.ts', ...sources('src/vscode')]
+  .filter((p) => relative('src/vscode/names.ts', p) !== '')
+  .map(read)
+  .join('\n');
+const whens = [
+  ...Object.values(contributes.menus).flatMap((items) => items.map((i) => i.when ?? '')),
+  ...contributes.viewsWelcome.map((w) => w.when),
+  ...contributes.commands.map((c) => c.enablement ?? ''),
+];
+
+describe('manifest', () => {
+  it('contributes exactly the commands that the code registers', () => {
+    assert.deepEqual(contributes.commands.map((c) => c.command).sort(), Object.values(COMMANDS).sort());
+    for (const name of Object.keys(COMMANDS)) assert.match(code, new RegExp(`COMMANDS\\.${name}\\b`), `COMMANDS.${name} is not used`);
+  });
+
+  it('contributes exactly the views that the code fills', () => {
+    assert.deepEqual(
+      Object.values(contributes.views)
+        .flat()
+        .map((v) => v.id)
+        .sort(),
+      Object.values(VIEWS).sort(),
+    );
+    for (const name of Object.keys(VIEWS)) assert.match(code, new RegExp(`VIEWS\\.${name}\\b`));
+  });
+
+  it('contributes exactly the settings that the code reads, none of them open to a workspace', () => {
+    assert.deepEqual(Object.keys(contributes.configuration.properties).sort(), Object.values(SETTINGS).sort());
+    for (const name of Object.keys(SETTINGS)) assert.match(code, new RegExp(`SETTINGS\\.${name}\\b`));
+    for (const [name, property] of Object.entries(contributes.configuration.properties)) assert.equal(property.scope, 'application', name);
+  });
+
+  it('uses exactly the context keys that the code sets', () => {
+    const used = new Set(
+      whens.flatMap((when) => when.match(/culvert\.[A-Za-z]+/g) ?? []).filter((key) => !Object.values<string>(VIEWS).includes(key)),
+    );
+    assert.deepEqual([...used].sort(), Object.values(CONTEXT).sort());
+    for (const name of Object.keys(CONTEXT)) assert.match(code, new RegExp(`CONTEXT\\.${name}\\b`));
+  });
+
+  it('names only commands and items that exist in menus, and every item command is hidden from the palette', () => {
+    for (const [menu, items] of Object.entries(contributes.menus))
+      for (const item of items) assert.ok(Object.values<string>(COMMANDS).includes(item.command), `${menu}: ${item.command}`);
+    const hidden = (contributes.menus['commandPalette'] ?? []).filter((i) => i.when === 'false').map((i) => i.command);
+    assert.deepEqual(hidden.sort(), [...ITEM_COMMANDS].sort());
+    for (const when of whens)
+      for (const [, item] of when.matchAll(/viewItem == ([\w.]+)/g))
+        assert.ok(Object.values<string>(ITEMS).includes((item ?? '').split('.')[0] ?? ''), when);
+  });
+
+  it('shows no command in the palette where it would do nothing', () => {
+    const palette = new Map((contributes.menus['commandPalette'] ?? []).map((i) => [i.command, i.when]));
+    for (const { command, enablement } of contributes.commands) {
+      if (enablement !== undefined && palette.get(command) !== 'false') assert.equal(palette.get(command), enablement, command);
+    }
+  });
+
+  it('has every word in package.nls.json, and no word twice or for nothing', () => {
+    const text = read('package.json');
+    const keys = [...text.matchAll(/"%([^%"]+)%"/g)].map((m) => m[1] ?? '');
+    assert.deepEqual([...new Set(keys)].sort(), Object.keys(words).sort());
+    for (const { title, category } of contributes.commands) {
+      assert.match(title, /^%/);
+      assert.equal(category, 'Culvert');
+    }
+    for (const w of contributes.viewsWelcome)
+      for (const [, link] of (words[w.contents.slice(1, -1)] ?? '').matchAll(/command:([\w.]+)/g))
+        assert.ok(Object.values<string>(COMMANDS).includes(link ?? ''));
+  });
+
+  it('names commands in messages as they are titled', () => {
+    const titles = new Set(contributes.commands.map((c) => words[c.title.slice(1, -1)]));
+    const named = [
+      ...sources('src')
+        .map(read)
+        .join('\n')
+        .matchAll(/“Culvert: ([^”$]+)”/g),
+    ].map((m) => m[1] ?? '');
+    assert.ok(named.length > 5);
+    for (const name of named) assert.ok(titles.has(name), `no command is titled “${name}”`);
+  });
+
+  it('registers the provider it contributes, and points to files that exist', () => {
+    assert.deepEqual(
+      contributes.mcpServerDefinitionProviders.map((p) => p.id),
+      [PROVIDER_ID],
+    );
+    for (const path of [
+      manifest.icon,
+      ...contributes.viewsContainers.activitybar.map((v) => v.icon),
+      ...Object.values(contributes.views)
+        .flat()
+        .map((v) => v.icon),
+    ])
+      assert.ok(statSync(join(root, path)).isFile(), path);
+  });
+
+  it('pins the API types to the oldest editor it says it runs in', () => {
+    assert.equal(manifest.devDependencies['@types/vscode'], manifest.engines.vscode.replace('^', ''));
+  });
+});
