@@ -86,6 +86,7 @@ export async function startDemoUpstream(): Promise<DemoUpstream> {
       const headers = { ...request.headers, host: `127.0.0.1:${port}` };
       // The gate's business alone.
       delete headers.authorization;
+      delete headers.connection;
       const forward = http.request({ host: '127.0.0.1', port, method, path: url, headers, agent }, (answer) => {
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         response.flushHeaders();

@@ -1,6 +1,6 @@
 import type { Decision } from '../mcp/decision.ts';
 import { denyBy } from '../mcp/decision.ts';
-import { classifyMethod } from '../mcp/methods.ts';
+import { classifyMethod, isListing } from '../mcp/methods.ts';
 import type { Principal } from '../mcp/principal.ts';
 import { visible } from '../common/text.ts';
 import { appliesTo, isLive, specificity, type Grant, type Target } from './grant.ts';
@@ -43,6 +43,9 @@ export function decide(principal: Principal, call: Call, grants: Iterable<Grant>
       'no-grant',
       `${subject(call)} is not allowed. The user can allow it in Culvert’s Grants view or with “Culvert: Allow Tool…”.`,
     );
+  if (best.effect === 'ask' && call.method !== undefined && isListing(call.method)) {
+    return { effect: 'allow', by: { kind: 'grant', grant: best.id }, reason: 'Lists are let through; using what they name asks the user.' };
+  }
   return { effect: best.effect, by: { kind: 'grant', grant: best.id }, reason: reasonOf(best, call) };
 }
 

@@ -17,7 +17,7 @@ export const KnownTool = z.strictObject({
   description: z.string().optional(),
   /** Whether it said that it only reads when it was first seen, and ever since: a later claim can narrow this, never widen it. */
   reads: z.boolean(),
-  /** SHA-256 of the definition as the server sent it, hex. */
+  /** SHA-256 of the definition with sorted keys, hex; empty before the first listing. */
   digest: z.string(),
 });
 export type KnownTool = z.infer<typeof KnownTool>;
@@ -57,17 +57,18 @@ export class ToolCatalog implements Disposable {
 
   /**
    * Takes in a page of a `tools/list` result. Returns the names of tools whose definition is not the
-   * one that was pinned. Tools that are no longer listed are kept, so that a server can't unpin a tool by hiding it for a while.
+   * one that was pinned. `pin: false` only notes what there is (a trial went through a client library, which rewrites definitions);
+   * the first listing through the tunnel pins. Tools that are no longer listed are kept, so that a server can't unpin a tool by hiding it for a while.
    */
-  observe(server: string, page: readonly ListedTool[]): string[] {
+  observe(server: string, page: readonly ListedTool[], options: { readonly pin: boolean } = { pin: true }): string[] {
     const known = new Map(this.tools(server).map((t) => [t.name, t]));
     const drifted: string[] = [];
     let changed = false;
     for (const { name, definition } of page) {
-      const digest = hash('sha256', definition);
+      const digest = options.pin ? hash('sha256', canonical(JSON.parse(definition))) : NOT_PINNED;
       const old = known.get(name);
-      if (old?.digest === digest) continue;
-      if (old) drifted.push(name);
+      if (old && (old.digest === digest || !options.pin)) continue;
+      if (old && old.digest !== NOT_PINNED) drifted.push(name);
       changed = true;
       const seen = describe(name, definition, digest);
       known.set(name, old ? { ...seen, reads: old.reads && seen.reads } : seen);
@@ -92,6 +93,17 @@ export class ToolCatalog implements Disposable {
     this.#subscription.dispose();
     this.#changed.dispose();
   }
+}
+
+/** Stands for a digest where no listing was seen yet. */
+const NOT_PINNED = '';
+
+/** JSON with sorted keys: some servers send the members of an object in another order each time. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`).join(',')}}`;
 }
 
 const Definition = z.object({

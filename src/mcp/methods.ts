@@ -7,6 +7,13 @@ export type MethodClass = 'session' | 'tool' | 'resource' | 'prompt' | 'completi
 
 const SESSION = new Set(['initialize', 'ping', 'server/discover', 'logging/setLevel', 'tools/list', 'subscriptions/listen']);
 
+const LISTS = new Set(['resources/list', 'resources/templates/list', 'prompts/list']);
+
+/** Methods that only list what there is. Where the switch says “ask”, they pass without a question: clients call them at every start. */
+export function isListing(method: string): boolean {
+  return LISTS.has(method);
+}
+
 /** Class of a method that a client calls. Exact and case-sensitive. */
 export function classifyMethod(method: string): MethodClass {
   if (method === 'tools/call') return 'tool';

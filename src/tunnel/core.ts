@@ -292,7 +292,8 @@ async function openKey(
   const expected = storedIdentity(db);
   const find = async () => {
     const key = readKey(await secrets.get(STORE_KEY));
-    return key && expected && identityOf(key, expected.id).fingerprint === expected.fingerprint ? new MacKey(key) : undefined;
+    if (!key || !expected) return undefined;
+    return identityOf(key, expected.id).fingerprint === expected.fingerprint ? new MacKey(key) : undefined;
   };
   const deadline = clock.monotonic() + KEY_WAIT_MS;
   for (;;) {

@@ -49,14 +49,22 @@ export function presentTools(message: Buffer, view: (name: string) => ToolView):
     kept.push(shown);
   }
   if (!changed) return { bytes: message, tools, changed };
-  const bytes = Buffer.concat([
-    message.subarray(0, list.start),
-    Buffer.from('['),
-    ...kept.flatMap((k, i) => (i === 0 ? [k] : [Buffer.from(','), k])),
-    Buffer.from(']'),
-    message.subarray(list.end),
-  ]);
+  const bytes = privately(
+    Buffer.concat([
+      message.subarray(0, list.start),
+      Buffer.from('['),
+      ...kept.flatMap((k, i) => (i === 0 ? [k] : [Buffer.from(','), k])),
+      Buffer.from(']'),
+      message.subarray(list.end),
+    ]),
+  );
   return { bytes, tools, changed };
+}
+
+/** What one principal may see is no list for everybody: `cacheScope` (2026-07-28, caching) becomes private. */
+function privately(message: Buffer): Buffer {
+  const scope = findValue(message, ['result', 'cacheScope']);
+  return scope ? applyEdits(message, [{ span: scope, replacement: '"private"' }]) : message;
 }
 
 /** The answer to `initialize` or `server/discover` with the user's label as the server's name, and with the promise to tell when tools change. */

@@ -42,7 +42,8 @@ async function relayWhole(
 ): Promise<Answer> {
   const status = x.upstream?.status ?? 502;
   const bytes = await collect(body).catch((error: unknown) => messageOf(error));
-  if (typeof bytes === 'string' && x.end.signal.aborted) return { ...notForwarded(x, 200, ENDED), result: x.gone.aborted ? 'cancelled' : 'closed' };
+  if (typeof bytes === 'string' && x.end.signal.aborted)
+    return { ...notForwarded(x, 200, ENDED), result: x.gone.aborted ? 'cancelled' : 'closed' };
   if (typeof bytes === 'string')
     return notForwarded(x, 200, `${x.server.label} broke off its answer (${bytes}). The call may or may not have been carried out.`);
   if (bytes === undefined)

@@ -25,7 +25,8 @@ import type { Session, Sessions } from './sessions.ts';
 export const MAX_RECORDED_ARGUMENTS = 8_192;
 
 /** What an agent is told whose call was ended from this side. */
-export const ENDED = 'The call was ended: the user withdrew the permission, or Culvert is closing. It may or may not have been carried out.';
+export const ENDED =
+  'The call was ended: the user withdrew the permission, or Culvert is closing. It may or may not have been carried out.';
 
 /** What ends an exchange. `sent`: the answer has already gone out as a stream. */
 export interface Answer {
@@ -293,11 +294,6 @@ export class Stages {
     const { core, clock, logger } = this.options;
     if (exchange.usesCredential) this.options.onCredential(-1, '');
     try {
-      core.findings.add(exchange.findings, {
-        server: exchange.server.id,
-        tool: exchange.message?.method === 'tools/call' ? exchange.message.name : undefined,
-        exchange: exchange.id,
-      });
       if (!exchange.recorded) core.audit.open(exchange.id, { ...this.#intentOf(exchange, 'deny'), reason: answer.error ?? 'refused' });
       core.audit.close(exchange.id, {
         result: answer.result,
@@ -307,7 +303,12 @@ export class Stages {
         totalMs: round(clock.monotonic() - exchange.startedAt),
         decisionMs: round(exchange.decidedAt - exchange.startedAt),
         ...(exchange.upstreamMs === undefined ? {} : { upstreamMs: round(exchange.upstreamMs) }),
-        ...(answer.error === undefined ? {} : { error: answer.error }),
+        ...(answer.error === undefined ? {} : { error: core.inspector.redactForDisplay(answer.error) }),
+      });
+      core.findings.add(exchange.findings, {
+        server: exchange.server.id,
+        tool: exchange.message?.method === 'tools/call' ? core.inspector.redactForDisplay(exchange.message.name ?? '') : undefined,
+        exchange: exchange.id,
       });
     } catch (error) {
       // The intent is on record; an intent without outcome tells that the end could not be written.
@@ -316,10 +317,11 @@ export class Stages {
   }
 
   #intentOf(exchange: Passage, effect: Intent['effect']): Intent {
+    const { core } = this.options;
     const { principal, server, message, decision, claims } = exchange;
     const span = message?.arguments;
-    const text = this.options.recordArguments() ? argumentsText(exchange, this.options.core) : undefined;
-    return {
+    const text = this.options.recordArguments() ? argumentsText(exchange, core) : undefined;
+    return core.inspector.redactPlain<Intent>({
       client: principal.client,
       window: principal.window,
       ...(principal.workspaceName === undefined ? {} : { workspace: principal.workspaceName }),
@@ -336,11 +338,11 @@ export class Stages {
       decidedBy: decision?.by.kind === 'grant' ? decision.by.grant : (decision?.by.rule ?? 'fault'),
       reason: decision?.reason ?? '',
       credentials: server.credentials.flatMap((id) => {
-        const credential = this.options.core.credentials.get(id);
+        const credential = core.credentials.get(id);
         return credential ? [`${credential.name} (revision ${credential.revision})`] : [];
       }),
       requestBytes: exchange.body.length,
-    };
+    });
   }
 
   #credentialNames(exchange: Passage): string[] {

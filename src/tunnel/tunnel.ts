@@ -18,7 +18,7 @@ import { readMessage } from '../mcp/message.ts';
 import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 import type { Principal } from '../mcp/principal.ts';
 import type { Server } from '../mcp/server.ts';
-import { HttpUpstream } from '../upstream/httpUpstream.ts';
+import { HttpUpstream, type ProxyEnvironment } from '../upstream/httpUpstream.ts';
 import type { Core } from './core.ts';
 import { carry } from './pipeline.ts';
 import { Sessions } from './sessions.ts';
@@ -48,6 +48,8 @@ export interface TunnelOptions {
   readonly presentation: Omit<Presentation, 'streams'>;
   approvalTimeoutMs(): number;
   recordArguments(): boolean;
+  /** Proxies on the way to servers. Default: those of the environment. */
+  proxies?(): ProxyEnvironment;
 }
 
 /** Use of credentials at this moment. */
@@ -270,7 +272,7 @@ export class Tunnel implements Disposable {
   #upstreamFor(server: string): HttpUpstream {
     let upstream = this.#upstreams.get(server);
     if (!upstream) {
-      upstream = new HttpUpstream();
+      upstream = new HttpUpstream(this.#options.proxies?.());
       this.#upstreams.set(server, upstream);
     }
     return upstream;

@@ -6,6 +6,12 @@ import zlib from 'node:zlib';
 import type { Disposable } from '../common/disposable.ts';
 import { UpstreamError, codeOf, messageOf } from '../common/errors.ts';
 
+/** Variables that name proxies, as curl reads them: `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, in either case. */
+export type ProxyEnvironment = Readonly<Record<string, string | undefined>>;
+
+/** This machine is never asked for through a proxy. */
+const NEVER_PROXIED = 'localhost,127.0.0.1,::1,[::1]';
+
 /** Limits of the leg to the server. */
 export const CONNECT_TIMEOUT_MS = 15_000;
 /** A tool may take long before it says anything; after this the call is given up. */
@@ -38,12 +44,11 @@ export interface UpstreamResponse {
 
 /** Sends requests to one server over pooled keep-alive connections. */
 export class HttpUpstream implements Disposable {
-  readonly #agents = {
-    http: new http.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, timeout: 0, scheduling: 'lifo' }),
-    https: new https.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, timeout: 0, scheduling: 'lifo', minVersion: 'TLSv1.2' }),
-  };
+  readonly #agents;
 
-  constructor() {
+  constructor(proxies: ProxyEnvironment = process.env) {
+    const common = { keepAlive: true, maxSockets: MAX_SOCKETS, timeout: 0, scheduling: 'lifo' as const, proxyEnv: proxiesOf(proxies) };
+    this.#agents = { http: new http.Agent(common), https: new https.Agent({ ...common, minVersion: 'TLSv1.2' }) };
     for (const agent of Object.values(this.#agents)) {
       const watched = new WeakSet<Socket>();
       agent.on('free', (socket: Socket) => {
@@ -79,8 +84,9 @@ export class HttpUpstream implements Disposable {
   #once({ method, url, headers, body, signal }: UpstreamRequest): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const secure = url.protocol === 'https:';
-      const send = secure ? https.request : http.request;
-      const outgoing = send({
+      // Not http.request: in the editor's extension host that is a patched function which replaces our agent by one without
+      // keep-alive, so that every call would open a connection of its own. The class beneath is what it calls in the end.
+      const outgoing = new http.ClientRequest({
         method,
         protocol: url.protocol,
         hostname: url.hostname.replace(/^\[|\]$/g, ''),
@@ -129,6 +135,15 @@ export class HttpUpstream implements Disposable {
       outgoing.end(body);
     });
   }
+}
+
+function proxiesOf(from: ProxyEnvironment): Record<string, string> {
+  const out: Record<string, string> = {};
+  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY']) {
+    const value = from[name.toLowerCase()] ?? from[name];
+    if (value !== undefined && value !== '') out[name] = value;
+  }
+  return { ...out, NO_PROXY: out['NO_PROXY'] === undefined ? NEVER_PROXIED : `${NEVER_PROXIED},${out['NO_PROXY']}` };
 }
 
 function decoded(response: IncomingMessage): Readable {

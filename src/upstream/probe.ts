@@ -60,10 +60,13 @@ export async function probe(
       name === 'content-length' || name === 'content-encoding' || value === undefined ? [] : [[name, String(value)] as [string, string]],
     );
     if (empty) response.body.resume();
-    return new Response(empty ? null : (Readable.toWeb(pipeline(response.body, new SizeLimit(), () => undefined)) as ReadableStream<Uint8Array>), {
-      status: response.status,
-      headers: kept,
-    });
+    return new Response(
+      empty ? null : (Readable.toWeb(pipeline(response.body, new SizeLimit(), () => undefined)) as ReadableStream<Uint8Array>),
+      {
+        status: response.status,
+        headers: kept,
+      },
+    );
   };
   // Never compile a server's JSON schema: the trial only lists.
   const anySchema = { getValidator: () => (input: unknown) => ({ valid: true as const, data: input, errorMessage: undefined }) };
@@ -99,7 +102,7 @@ export async function probe(
     return {
       ok: false,
       what: 'not-mcp',
-      message: `${shown} answers, but not as a MCP server (Streamable HTTP). Check the path; many servers want /mcp at the end.`,
+      message: `${shown} answers, but not as an MCP server (Streamable HTTP). Check the path; many servers want /mcp at the end.`,
     };
   } finally {
     await client.close().catch(() => undefined);

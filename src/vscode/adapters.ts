@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { Emitter } from '../common/disposable.ts';
 import type { Logger } from '../common/logger.ts';
 import type { SecretStore } from '../credentials/vault.ts';
+import type { ProxyEnvironment } from '../upstream/httpUpstream.ts';
 import type { Principal } from '../mcp/principal.ts';
 import { SETTINGS } from './names.ts';
 
@@ -57,6 +58,14 @@ export const settings = {
   listen: (): 'socket' | 'loopback' =>
     vscode.workspace.getConfiguration().get<string>(SETTINGS.listen, 'socket') === 'loopback' ? 'loopback' : 'socket',
   recordArguments: (): boolean => vscode.workspace.getConfiguration().get<string>(SETTINGS.auditArguments, 'redacted') !== 'digest',
+  /** Proxies: the editor's own settings, else those of the environment. */
+  proxies(): ProxyEnvironment {
+    const configuration = vscode.workspace.getConfiguration('http');
+    if (configuration.get<string>('proxySupport') === 'off') return {};
+    const proxy = configuration.get<string>('proxy', '');
+    if (proxy === '') return process.env;
+    return { HTTP_PROXY: proxy, HTTPS_PROXY: proxy, NO_PROXY: configuration.get<string[]>('noProxy', []).join(',') };
+  },
   /** The editor's own switch for MCP, set by the user or an organisation. */
   mcpOff: (): boolean =>
     vscode.workspace.getConfiguration('chat').get<string>('mcp.access') === 'none' ||

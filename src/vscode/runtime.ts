@@ -126,6 +126,7 @@ export class Runtime implements vscode.Disposable {
       presentation: { nameAfterLabel: true, culvertConfirms: settings.culvertConfirms(), ownStream: true },
       approvalTimeoutMs: () => settings.approvalTimeoutMs(),
       recordArguments: () => settings.recordArguments(),
+      proxies: () => settings.proxies(),
     });
     this.#running.push(tunnel);
     const app: App = { core, tunnel, logger, prompt, principal };

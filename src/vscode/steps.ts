@@ -10,6 +10,8 @@ export interface StepPlace {
   readonly totalSteps: number;
   /** Offer “Back”. */
   readonly canGoBack: boolean;
+  /** What the user should know for the answer, shown whole above the choices. */
+  readonly prompt?: string;
 }
 
 /** Asks for a line of text. Typed text survives a change of focus. */
@@ -67,6 +69,7 @@ export function askChoice<T>(place: StepPlace, placeholder: string, choices: rea
       pick.totalSteps = place.totalSteps;
     }
     pick.placeholder = placeholder;
+    pick.prompt = place.prompt;
     pick.items = choices;
     pick.ignoreFocusOut = true;
     pick.matchOnDescription = true;

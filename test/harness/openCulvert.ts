@@ -104,6 +104,8 @@ export async function openCulvert(options: CulvertOptions = {}): Promise<Culvert
         folder: choice.folder ?? workspace,
         ...(development && { extensionDevelopmentPath: staged }),
       });
+      // The status bar item shows up once everything is open.
+      await window.statusBarItem(/Culvert/).waitFor();
       windows.push(window);
       if (options.chat) await window.chat.ready();
       return window;

@@ -13,13 +13,11 @@ async function pickCredential(app: App, title: string, given: Credential | undef
   const result = await askChoice(
     single(title),
     'Which credential?',
-    app.core.credentials
-      .list()
-      .map((credential) => ({
-        label: credential.name,
-        description: credential.origins.map((o) => new URL(o).host).join(', '),
-        value: credential,
-      })),
+    app.core.credentials.list().map((credential) => ({
+      label: credential.name,
+      description: credential.origins.map((o) => new URL(o).host).join(', '),
+      value: credential,
+    })),
   );
   return result.kind === 'value' ? result.value : undefined;
 }

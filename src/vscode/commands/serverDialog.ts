@@ -7,6 +7,7 @@ import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/
 import { MAX_LABEL_CHARACTERS, originOf } from '../../mcp/server.ts';
 import { HttpUpstream } from '../../upstream/httpUpstream.ts';
 import type { Probe } from '../../upstream/probe.ts';
+import { settings } from '../adapters.ts';
 import { askChoice, askText, type Choice, type StepPlace, type StepResult } from '../steps.ts';
 
 /** What the dialog has gathered so far. Kept while steps go back and forth, so that nothing typed is lost. */
@@ -200,7 +201,7 @@ export function tryServer(
       async (_progress, token) => {
         const stop = new AbortController();
         const subscription = token.onCancellationRequested(() => stop.abort());
-        const upstream = new HttpUpstream();
+        const upstream = new HttpUpstream(settings.proxies());
         try {
           const target = credential ? inject(new URL(url), credential.placement, credential.secret) : { url: new URL(url), headers: {} };
           const { probe } = await import('../../upstream/probe.ts');
@@ -235,13 +236,16 @@ export async function askAfterFailure(
       : failure.what === 'slow' || failure.what === 'broken'
         ? [url]
         : [url, authentication];
-  const result = await askChoice<Step | 'retry' | 'anyway'>({ title, step: 0, totalSteps: 0, canGoBack: false }, failure.message, [
-    { label: failure.message, kind: vscode.QuickPickItemKind.Separator, value: 'retry' },
-    ...(failure.what === 'slow' || failure.what === 'broken' ? [] : first),
-    { label: '$(refresh) Try again', value: 'retry' },
-    ...(failure.what === 'slow' || failure.what === 'broken' ? first : []),
-    { label: '$(save) Add it all the same', description: 'it can be tried and changed later', value: 'anyway' },
-  ]);
+  const result = await askChoice<Step | 'retry' | 'anyway'>(
+    { title, step: 0, totalSteps: 0, canGoBack: false, prompt: failure.message },
+    'What next?',
+    [
+      ...(failure.what === 'slow' || failure.what === 'broken' ? [] : first),
+      { label: '$(refresh) Try again', value: 'retry' },
+      ...(failure.what === 'slow' || failure.what === 'broken' ? first : []),
+      { label: '$(save) Add it all the same', description: 'it can be tried and changed later', value: 'anyway' },
+    ],
+  );
   return result.kind === 'value' ? result.value : undefined;
 }
 

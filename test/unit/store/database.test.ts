@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { Database } from '../../../src/store/database.ts';
+import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../../../src/store/keyIdentity.ts';
+import { StoreError } from '../../../src/common/errors.ts';
+import { Bench } from '../../support/database.ts';
+
+describe('Database', () => {
+  let bench: Bench;
+  beforeEach(() => (bench = new Bench()));
+  afterEach(() => bench.close());
+
+  const failsWith = (code: string) => (error: unknown) => error instanceof StoreError && error.code === code;
+
+  it('makes a file that only the user can read, with all tables', () => {
+    const db = bench.window();
+    assert.equal(statSync(bench.path).mode & 0o777, 0o600);
+    assert.ok(db.all(`SELECT name FROM sqlite_schema WHERE type = 'table'`).length >= 6);
+    assert.equal(db.get('PRAGMA journal_mode')?.['journal_mode'], 'wal');
+  });
+
+  it('notices what another connection wrote', () => {
+    const [one, two] = [bench.window(), bench.window()];
+    const before = one.dataVersion();
+    two.run('INSERT INTO credential_use VALUES (?, 1, 1)', 'x');
+    assert.notEqual(one.dataVersion(), before);
+  });
+
+  it('says that it is locked', () => {
+    const db = bench.window();
+    bench.outside.exec('BEGIN EXCLUSIVE');
+    assert.throws(() => db.run('INSERT INTO credential_use VALUES (?, 1, 1)', 'x'), failsWith('CULVERT_STORE_LOCKED'));
+    bench.outside.exec('ROLLBACK');
+    db.run('INSERT INTO credential_use VALUES (?, 1, 1)', 'x');
+  });
+
+  it('says that it is damaged, and leaves the file alone', () => {
+    writeFileSync(bench.path, 'this is no database, but long enough to look at '.repeat(40));
+    const before = readFileSync(bench.path);
+    assert.throws(() => Database.open(bench.path), failsWith('CULVERT_STORE_CORRUPT'));
+    assert.deepEqual(readFileSync(bench.path), before);
+  });
+
+  it('refuses what a newer version wrote, and changes nothing', () => {
+    bench.window();
+    bench.outside.exec('PRAGMA user_version = 99');
+    assert.throws(() => Database.open(bench.path), failsWith('CULVERT_STORE_NEWER'));
+    assert.equal(new DatabaseSync(bench.path).prepare('PRAGMA user_version').get()?.['user_version'], 99);
+  });
+
+  it('rolls a failed transaction back and can go on', () => {
+    const db = bench.window();
+    const insert = () => db.run('INSERT INTO credential_use VALUES (?, 1, 1)', 'x');
+    assert.throws(() =>
+      db.transaction(() => {
+        insert();
+        throw new Error('no');
+      }),
+    );
+    assert.equal(db.all('SELECT * FROM credential_use').length, 0);
+    db.durableTransaction(insert);
+    assert.equal(db.all('SELECT * FROM credential_use').length, 1);
+    assert.equal(db.get('PRAGMA synchronous')?.['synchronous'], 1);
+  });
+
+  it('lets go of a statement that is not read to its end', () => {
+    const db = bench.window();
+    for (let i = 0; i < 5; i++) db.run('INSERT INTO credential_use VALUES (?, 1, 1)', `c${i}`);
+    for (const row of db.iterate('SELECT * FROM credential_use')) {
+      assert.ok(row);
+      break;
+    }
+    assert.equal(db.get('PRAGMA wal_checkpoint(TRUNCATE)')?.['busy'], 0);
+  });
+
+  it('says that it can not be written', function () {
+    if (process.getuid?.() === 0 || process.platform === 'win32') this.skip();
+    chmodSync(bench.folder.path, 0o500);
+    assert.throws(() => Database.open(bench.path), failsWith('CULVERT_STORE_UNWRITABLE'));
+    chmodSync(bench.folder.path, 0o700);
+  });
+});
+
+describe('key identity', () => {
+  let bench: Bench;
+  beforeEach(() => (bench = new Bench()));
+  afterEach(() => bench.close());
+
+  it('is claimed by exactly one of two windows', () => {
+    const key = Buffer.alloc(32, 1);
+    const [one, two] = [bench.window(), bench.window()];
+    const [mine, theirs] = [identityOf(key), identityOf(key)];
+    assert.equal(storedIdentity(one), undefined);
+    assert.deepEqual([claimDatabase(one, mine), claimDatabase(two, theirs)], [true, false]);
+    assert.deepEqual(storedIdentity(two), mine);
+  });
+
+  it('binds the name of the database to the key', () => {
+    const key = Buffer.alloc(32, 1);
+    const { id, fingerprint } = identityOf(key);
+    assert.equal(identityOf(key, id).fingerprint, fingerprint);
+    assert.notEqual(identityOf(key, `${id}0`).fingerprint, fingerprint);
+    assert.notEqual(identityOf(Buffer.alloc(32, 2), id).fingerprint, fingerprint);
+  });
+
+  it('can be taken back', () => {
+    const db = bench.window();
+    const identity = identityOf(Buffer.alloc(32, 1));
+    claimDatabase(db, identity);
+    releaseDatabase(db, identity);
+    assert.equal(storedIdentity(db), undefined);
+  });
+});

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { inspect } from 'node:util';
+import { z } from 'zod';
+import { Generations } from '../../../src/store/generations.ts';
+import { MacKey, SignedCollection } from '../../../src/store/signedCollection.ts';
+import { Bench } from '../../support/database.ts';
+
+const Row = z.strictObject({ id: z.string(), value: z.number() });
+type Row = z.infer<typeof Row>;
+
+describe('SignedCollection', () => {
+  let bench: Bench;
+  let rows: SignedCollection<Row>;
+  const open = (name = 'thing', generations?: Generations) => new SignedCollection(bench.window(), name, Row, bench.key, generations);
+  const values = (collection = rows) => Object.fromEntries([...collection.rows()].map(([id, row]) => [id, row.value]));
+  const problems = (collection = rows) => collection.tampering().map((t) => `${t.id}: ${t.problem}`);
+
+  beforeEach(() => {
+    bench = new Bench();
+    rows = open();
+    rows.write([
+      { id: 'a', value: 1 },
+      { id: 'b', value: 2 },
+    ]);
+  });
+  afterEach(() => bench.close());
+
+  it('holds what was written, in this and in another window', () => {
+    assert.deepEqual(values(), { a: 1, b: 2 });
+    const other = open();
+    assert.deepEqual(values(other), { a: 1, b: 2 });
+    other.write([{ id: 'c', value: 3 }], ['a']);
+    assert.deepEqual(values(), { b: 2, c: 3 });
+    assert.deepEqual(problems(), []);
+  });
+
+  it('says when another window changed something, once', () => {
+    let changes = 0;
+    rows.rows();
+    rows.onDidChange(() => changes++);
+    open().write([{ id: 'c', value: 3 }]);
+    rows.refresh();
+    rows.refresh();
+    assert.equal(changes, 1);
+  });
+
+  it('does not see a row that was edited', () => {
+    bench.outside.exec(`UPDATE signed_row SET body = '{"id":"a","value":9}' WHERE id = 'a'`);
+    assert.deepEqual(values(), { b: 2 });
+    assert.deepEqual(problems(), ['a: row changed']);
+  });
+
+  it('does not see a row that was forged, or copied under another id', () => {
+    bench.outside.exec(`INSERT INTO signed_row SELECT collection, 'c', body, mac FROM signed_row WHERE id = 'a'`);
+    bench.outside.exec(`INSERT INTO signed_row VALUES ('thing', 'd', '{"id":"d","value":4}', '${'0'.repeat(64)}')`);
+    assert.deepEqual(values(), { a: 1, b: 2 });
+    assert.deepEqual(problems().sort(), ['c: row added from outside', 'd: row added from outside']);
+  });
+
+  it('does not see rows of another collection under its name', () => {
+    open('other').write([{ id: 'x', value: 7 }]);
+    bench.outside.exec(`INSERT INTO signed_row SELECT 'thing', id, body, mac FROM signed_row WHERE collection = 'other'`);
+    bench.outside.exec(`UPDATE manifest SET (generation, rows, mac) = (SELECT generation + 5, rows, mac FROM manifest WHERE collection = 'other') WHERE collection = 'thing'`);
+    assert.deepEqual(values(), {});
+    assert.ok(problems().includes('*: list changed'));
+  });
+
+  it('does not see a row that took the body and MAC of another', () => {
+    bench.outside.exec(`UPDATE signed_row SET (body, mac) = (SELECT body, mac FROM signed_row WHERE id = 'b') WHERE id = 'a'`);
+    assert.deepEqual(values(), { b: 2 });
+  });
+
+  it('reports a row that was deleted', () => {
+    bench.outside.exec(`DELETE FROM signed_row WHERE id = 'a'`);
+    assert.deepEqual([values(), problems()], [{ b: 2 }, ['a: row removed from outside']]);
+  });
+
+  it('does not see an earlier version of a row that was put back', () => {
+    bench.outside.exec(`CREATE TABLE kept AS SELECT * FROM signed_row WHERE id = 'a'`);
+    rows.write([{ id: 'a', value: 5 }]);
+    bench.outside.exec(`UPDATE signed_row SET (body, mac) = (SELECT body, mac FROM kept) WHERE id = 'a'`);
+    assert.deepEqual([values(), problems()], [{ b: 2 }, ['a: row changed']]);
+  });
+
+  it('does not see a row that was put back after its removal', () => {
+    bench.outside.exec(`CREATE TABLE kept AS SELECT * FROM signed_row WHERE id = 'a'`);
+    rows.write([], ['a']);
+    bench.outside.exec(`INSERT INTO signed_row SELECT * FROM kept`);
+    assert.deepEqual([values(), problems()], [{ b: 2 }, ['a: row added from outside']]);
+  });
+
+  const restoreAll = `DELETE FROM signed_row; DELETE FROM manifest; INSERT INTO signed_row SELECT * FROM kept; INSERT INTO manifest SELECT * FROM kept_list`;
+  const keepAll = `CREATE TABLE kept AS SELECT * FROM signed_row; CREATE TABLE kept_list AS SELECT * FROM manifest`;
+
+  it('does not see rows that were put back together with their list', () => {
+    bench.outside.exec(keepAll);
+    rows.write([], ['a']);
+    bench.outside.exec(restoreAll);
+    assert.deepEqual(values(), {});
+    assert.ok(problems().includes('*: list changed'));
+  });
+
+  it('does not see them after a restart either', async () => {
+    let kept: string | undefined;
+    const keeper = { get: async () => kept, set: async (v: string) => void (kept = v) };
+    const generations = new Generations(keeper);
+    const first = open('thing', generations);
+    first.rows();
+    bench.outside.exec(keepAll);
+    first.write([], ['a']);
+    await generations.settled();
+    bench.outside.exec(restoreAll);
+    const later = new Generations(keeper);
+    await later.refresh();
+    const second = open('thing', later);
+    assert.deepEqual(values(second), {});
+    assert.ok(problems(second).includes('*: list changed'));
+    second.write([{ id: 'n', value: 1 }]);
+    assert.deepEqual(values(second), { n: 1 });
+  });
+
+  it('reports that everything is gone, list and all', () => {
+    bench.outside.exec('DELETE FROM signed_row; DELETE FROM manifest');
+    assert.deepEqual([values(), problems()], [{}, ['*: list changed']]);
+  });
+
+  it('sees nothing that was signed with another key', () => {
+    const stranger = new SignedCollection(bench.window(), 'thing', Row, new MacKey(randomBytes(32)));
+    assert.deepEqual(values(stranger), {});
+    assert.ok(problems(stranger).includes('*: list changed'));
+  });
+
+  it('writes all or nothing', () => {
+    assert.throws(() => rows.write([{ id: 'c', value: 3 }, { id: 'd', value: 'x' as unknown as number }], ['a']));
+    assert.deepEqual(values(), { a: 1, b: 2 });
+  });
+
+  it('takes two windows that write in turn', () => {
+    const other = open();
+    for (let i = 0; i < 20; i++) (i % 2 ? rows : other).write([{ id: `n${i}`, value: i }]);
+    assert.equal(rows.rows().size, 22);
+    assert.deepEqual(values(), values(other));
+    assert.deepEqual(problems(), []);
+  });
+});
+
+describe('MacKey', () => {
+  it('does not print its bytes', () => {
+    const bytes = randomBytes(32);
+    const key = new MacKey(bytes);
+    for (const text of [String(key), JSON.stringify({ key }), inspect(key, { showHidden: true })])
+      assert.ok(!text.includes(bytes.toString('hex')) && !text.includes(bytes.toString('base64')));
+  });
+
+  it('tells lists of parts apart that read alike when joined', () => {
+    const key = new MacKey(randomBytes(32));
+    assert.notEqual(key.mac('ab', 'c'), key.mac('a', 'bc'));
+    assert.equal(key.verify(key.mac('a'), 'a'), true);
+    assert.equal(key.verify('', 'a'), false);
+  });
+});
