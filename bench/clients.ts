@@ -36,7 +36,7 @@ export async function openHttp(route: HttpRoute): Promise<Carrier> {
       };
       const outgoing = request({ ...route.address, path: route.path, method: 'POST', headers, agent }, (response) => {
         let bytes = 0;
-        if (session === undefined) session = String(response.headers['mcp-session-id']);
+        session ??= String(response.headers['mcp-session-id']);
         response.on('data', (part: Buffer) => (bytes += part.length));
         response.on('end', () =>
           (response.statusCode ?? 0) < 300 ? resolve(bytes) : reject(new Error(`answered ${response.statusCode ?? 0}`)),

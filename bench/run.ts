@@ -3,7 +3,7 @@
  * the bridge. Rounds are interleaved, so that whatever else the machine does hits all alike. Every part is a process of its own; this one
  * only makes the load.
  *
- *     npm run bench -- [--rounds 10] [--sizes 1024,10240] [--seconds 1] [--strict]
+ *     npm run bench -- [--rounds 12] [--sizes 1024,10240] [--seconds 0.3] [--strict]
  *
  * `--strict` makes a missed target the exit code 1.
  */
@@ -26,8 +26,8 @@ const CALLS = new Map([
   [KIB * KIB, 20],
 ]);
 const DEFAULT_CALLS = 50;
-/** Calls before anything is counted, per variant and size. */
-const WARM_UP = 150;
+/** Before anything is counted, per variant: calls one after the other, then seconds with all in flight. Once for all, and for each size. */
+const WARM_UP = { first: { calls: 1_500, seconds: 1.5 }, size: { calls: 100, seconds: 0.2 } };
 /** Issue 2: added time at these sizes, against what the do-nothing proxy adds; and calls per second against the proxy's. */
 const TARGET_SIZES = [KIB, 10 * KIB];
 const MAX_ADDED_RATIO = 2;
@@ -39,15 +39,15 @@ const VARIANTS: readonly Variant[] = ['direct', 'proxy', 'tunnel', 'bridge'];
 interface Measured {
   /** Milliseconds, ascending once a size is done. */
   readonly times: number[];
-  /** Calls per second with 32 in flight, one number per round. */
+  /** Calls per second with {@link IN_FLIGHT} in flight, one number per round. */
   readonly rates: number[];
 }
 
 const { values: options } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '10' },
+    rounds: { type: 'string', default: '12' },
     sizes: { type: 'string', default: [...CALLS.keys()].join(',') },
-    seconds: { type: 'string', default: '1' },
+    seconds: { type: 'string', default: '0.3' },
     strict: { type: 'boolean', default: false },
   },
 });
@@ -115,8 +115,9 @@ async function main(): Promise<number> {
     );
 
     console.log(
-      `${rounds} interleaved rounds, ${IN_FLIGHT} in flight for ${seconds} s each, ${availableParallelism()} cores, Node ${process.versions.node}\n`,
+      `${rounds} interleaved rounds, calls/s with ${IN_FLIGHT} in flight (median of ${rounds} times ${seconds} s), ${availableParallelism()} cores, Node ${process.versions.node}\n`,
     );
+    for (const carrier of carriers.values()) await warmUp(carrier, 10 * KIB, WARM_UP.first);
     const results = new Map<number, Map<Variant, Measured>>();
     for (const size of sizes) results.set(size, await measure(size, carriers));
     return report(results);
@@ -130,11 +131,7 @@ async function main(): Promise<number> {
 async function measure(size: number, carriers: ReadonlyMap<Variant, Carrier>): Promise<Map<Variant, Measured>> {
   const measured = new Map(VARIANTS.map((variant): [Variant, Measured] => [variant, { times: [], rates: [] }]));
   const of = (variant: Variant): [Carrier, Measured] => [carriers.get(variant)!, measured.get(variant)!];
-  for (const variant of VARIANTS) {
-    const [carrier] = of(variant);
-    for (let i = 0; i < WARM_UP; i++) check(await carrier.call(size), size);
-    await inFlight(carrier, size, 0.2);
-  }
+  for (const carrier of carriers.values()) await warmUp(carrier, size, WARM_UP.size);
   const calls = CALLS.get(size) ?? DEFAULT_CALLS;
   for (let round = 0; round < rounds; round++) {
     for (const variant of rotated(round)) {
@@ -147,8 +144,7 @@ async function measure(size: number, carriers: ReadonlyMap<Variant, Carrier>): P
       }
     }
   }
-  const rateRounds = Math.max(2, Math.round(rounds / 3));
-  for (let round = 0; round < rateRounds; round++) {
+  for (let round = 0; round < rounds; round++) {
     for (const variant of rotated(round)) {
       const [carrier, { rates }] = of(variant);
       rates.push(await inFlight(carrier, size, seconds));
@@ -156,6 +152,12 @@ async function measure(size: number, carriers: ReadonlyMap<Variant, Carrier>): P
   }
   for (const { times } of measured.values()) times.sort((a, b) => a - b);
   return measured;
+}
+
+/** Lets compilers and connections settle. */
+async function warmUp(carrier: Carrier, size: number, amount: { readonly calls: number; readonly seconds: number }): Promise<void> {
+  for (let i = 0; i < amount.calls; i++) check(await carrier.call(size), size);
+  await inFlight(carrier, size, amount.seconds);
 }
 
 /** The variants, another one first in every round. */

@@ -139,6 +139,11 @@ export class Core implements Disposable {
     }
   }
 
+  /** Folder of the database. */
+  get stateFolder(): string {
+    return this.#options.stateFolder;
+  }
+
   /** Resolves when every sealed value is known to the inspector. */
   async ready(): Promise<void> {
     await this.#learning;
