@@ -97,10 +97,10 @@ function patternsOf(id: string, value: string): Pattern[] {
     Array.from(bytes, (b) => (keep.test(String.fromCharCode(b)) ? String.fromCharCode(b) : `%${b.toString(16).padStart(2, '0')}`)).join('');
   // The sets of characters that encodeURIComponent, RFC 3986 and form encoding leave alone, and the one that leaves nothing.
   const dressed = new Set([percent(/[A-Za-z0-9\-_.!~*'()]/), percent(/[A-Za-z0-9\-_.~]/), percent(/[A-Za-z0-9*\-._]/), percent(/[^\s\S]/)]);
+  for (const text of [...dressed]) dressed.add(text.replaceAll('%20', '+'));
   dressed.delete(value);
-  for (const text of dressed) {
-    for (const spelling of new Set([text, text.replace(/%../g, (m) => m.toUpperCase())])) patterns.push(plain('percent-encoded', spelling));
-  }
+  // Any case, for the digits behind the percent signs; letters of the value in another case are no honest text either.
+  for (const text of new Set([...dressed].map((t) => lowerCase(Buffer.from(t, 'latin1')).toString('latin1')))) patterns.push(plain('percent-encoded', text, true));
   return patterns;
 }
 

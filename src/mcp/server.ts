@@ -14,6 +14,7 @@ export const Server = z.strictObject({
     kind: z.literal('http'),
     /** Endpoint of Streamable HTTP, `http:` or `https:`, no user info, no fragment. */
     url: z.url({ protocol: /^https?$/ }).refine((text) => {
+      if (!URL.canParse(text)) return false;
       const { username, password, hash } = new URL(text);
       return username === '' && password === '' && hash === '';
     }, 'The URL must not hold a user name, a password or a fragment.'),

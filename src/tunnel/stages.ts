@@ -11,7 +11,7 @@ import { denyBy, type Decision } from '../mcp/decision.ts';
 import { methodOf, type Exchange } from '../mcp/exchange.ts';
 import { applyEdits } from '../mcp/json.ts';
 import { editorMetaSpans, readMessage } from '../mcp/message.ts';
-import { ERROR_CODE, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
+import { ERROR_CODE, classifyMethod, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
 import { clientLabel, principalKey } from '../mcp/principal.ts';
 import { destinationOf, originOf } from '../mcp/server.ts';
 import { headersToUpstream } from '../upstream/headers.ts';
@@ -90,6 +90,11 @@ export class Stages {
         errorBody(undefined, -32600, 'This protocol revision has no requests from the server to answer.'),
         'response in the modern era',
       );
+    if (message.protocolVersion === undefined) {
+      // The code that servers of this revision answer with; the request itself is not theirs to see.
+      const text = 'params._meta must name the protocol version that the header names.';
+      return refused(400, errorBody(message.id, -32602, text), text);
+    }
     // 2026-07-28, transports: the headers that routers read must say what the body says.
     const wrong = [
       version === message.protocolVersion ? undefined : 'MCP-Protocol-Version',
@@ -364,9 +369,19 @@ function refused(status: number, body: Buffer, error: string): Answer {
   return { status, headers: { 'content-type': 'application/json' }, body, sent: false, result: 'denied', error };
 }
 
-/** A denied call: 200 and a JSON-RPC error with the same id (PROTOCOL.md 2); a denied notification: 202; a denied stream: 405. */
+/**
+ * A denied call: 200 and a JSON-RPC error with the same id (PROTOCOL.md 2); a denied notification: 202; a denied stream: 405. A method
+ * that nobody allowed because nobody knows it gets the answer that clients expect of such: -32601, in the modern era with 404.
+ */
 export function denied(exchange: Passage, reason: string): Answer {
-  return { ...answerError(exchange, 200, ERROR_CODE.denied, `Culvert denied this call. ${reason}`), result: 'denied', error: reason };
+  const { method } = exchange.message ?? {};
+  const unknown = method !== undefined && classifyMethod(method) === 'unknown';
+  const status = unknown && exchange.era === 'modern' ? 404 : 200;
+  return {
+    ...answerError(exchange, status, unknown ? -32601 : ERROR_CODE.denied, `Culvert denied this call. ${reason}`),
+    result: 'denied',
+    error: reason,
+  };
 }
 
 /** A call that was allowed but did not get an answer from the server. */

@@ -16,11 +16,12 @@ describe('ToolCatalog', () => {
   });
   afterEach(() => bench.close());
 
-  it('pins what it sees first and reports what differs later, byte for byte', () => {
+  it('pins what it sees first and reports what says something else later', () => {
     assert.deepEqual(catalog.observe('s', [tool('a'), tool('b')]), []);
     assert.deepEqual(catalog.observe('s', [tool('a'), tool('b')]), []);
     assert.deepEqual(catalog.observe('s', [tool('a', { description: 'e' }), tool('b')]), ['a']);
-    assert.deepEqual(catalog.observe('s', [{ name: 'b', definition: `${tool('b').definition} ` }]), ['b']);
+    assert.deepEqual(catalog.observe('s', [{ name: 'b', definition: ' {"description":"d" , "name":"b"}' }]), []);
+    assert.deepEqual(catalog.observe('s', [tool('b', { inputSchema: { type: 'object' } })]), ['b']);
   });
 
   it('does not unpin a tool that hides for a while', () => {
