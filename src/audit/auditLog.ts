@@ -39,9 +39,27 @@ export function entryHash(
   return hash('sha256', JSON.stringify([previous, chain, n, at, kind, exchange, body]));
 }
 
+/** An outcome waits at most this long for company before it is written, milliseconds. A crash in between leaves an intent without outcome. */
+const OUTCOME_DELAY_MS = 20;
+/** Outcomes that may wait while the database can't be written; the oldest are given up beyond that. */
+const MAX_WAITING_OUTCOMES = 10_000;
+
+/** Entries behind the asked-for page that are looked through for outcomes of its calls. */
+const OUTCOME_DISTANCE = 5_000;
+
+interface Waiting {
+  readonly kind: Entry['kind'];
+  readonly exchange: string | null;
+  readonly server: string | null;
+  readonly tool: string | null;
+  readonly value: Intent | Outcome | Act;
+  readonly at: number;
+}
+
 /**
- * The record. Entries are only ever added; each window writes one chain, in which every entry's hash covers the one before it.
- * Writing is synchronous, so that an intent is in the file before anything is forwarded.
+ * The record. Entries are only ever added; each window writes one chain, in which every entry's hash covers the one before it. An
+ * intent is in the file before {@link open} resolves; intents of one turn of the event loop, and outcomes that wait, share a
+ * transaction.
  */
 export class AuditLog implements Disposable {
   readonly chain = newId('chain');
@@ -49,11 +67,16 @@ export class AuditLog implements Disposable {
   readonly #clock: Clock;
   readonly #checkpoints: Checkpoints;
   readonly #appended = new Emitter<undefined>();
+  readonly #intents: { readonly entry: Waiting; resolve(): void; reject(error: unknown): void }[] = [];
+  readonly #heads = new Map<string, { readonly n: number; readonly hash: string }>();
+  #headsUpTo = 0;
+  #outcomes: Waiting[] = [];
+  #outcomeTimer: Disposable | undefined;
   #n = 0;
   #head = '';
   #stopped = false;
 
-  /** Fires after an entry was written by this window. */
+  /** Fires after entries were written by this window. */
   readonly onDidAppend = this.#appended.event;
 
   constructor(db: Database, clock: Clock, checkpoints: Checkpoints) {
@@ -62,19 +85,30 @@ export class AuditLog implements Disposable {
     this.#checkpoints = checkpoints;
   }
 
-  /** Writes the intent of a call. Throws StoreError if it can't be written; then nothing may be forwarded. */
-  open(exchange: string, intent: Intent): void {
-    this.#append('intent', exchange, intent.server, intent.tool ?? null, intent);
+  /** Writes the intent of a call. Rejects with StoreError if it can't be written; then nothing may be forwarded. */
+  open(exchange: string, intent: Intent): Promise<void> {
+    const entry = this.#entry('intent', exchange, intent.server, intent.tool ?? null, intent);
+    return new Promise((resolve, reject) => {
+      if (this.#intents.push({ entry, resolve, reject }) === 1) setImmediate(() => this.#writeIntents());
+    });
   }
 
-  /** Writes how the call ended. */
+  /** Notes how the call ended. Written a moment later, and before anything that is read from here. */
   close(exchange: string, outcome: Outcome): void {
-    this.#append('outcome', exchange, null, null, outcome);
+    this.#outcomes.push(this.#entry('outcome', exchange, null, null, outcome));
+    if (this.#outcomes.length > MAX_WAITING_OUTCOMES) this.#outcomes.shift();
+    this.#outcomeTimer ??= this.#clock.after(OUTCOME_DELAY_MS, () => this.#tryFlush());
   }
 
-  /** Writes something that is no call. */
+  /** Writes something that is no call. Throws StoreError if it can't be written. */
   act(act: Act): void {
-    this.#append('act', null, act.server ?? null, null, act);
+    this.#write([...this.#takeOutcomes(), this.#entry('act', null, act.server ?? null, null, act)]);
+  }
+
+  /** Writes what waits. Throws StoreError if it can't be written; then it goes on waiting. */
+  flush(): void {
+    const waiting = this.#takeOutcomes();
+    if (waiting.length > 0) this.#write(waiting);
   }
 
   /**
@@ -87,31 +121,48 @@ export class AuditLog implements Disposable {
     readonly server?: string;
     readonly named?: boolean;
   }): Activity[] {
-    const rows = this.#db.all(
-      `SELECT i.seq, i.at, i.exchange, i.body, (SELECT o.body FROM audit o WHERE o.exchange = i.exchange AND o.kind = 'outcome' LIMIT 1) AS outcome
-       FROM audit i WHERE i.kind = 'intent' AND i.seq < ? AND (? IS NULL OR i.server = ?) AND (? = 0 OR i.tool IS NOT NULL) ORDER BY i.seq DESC LIMIT ?`,
-      options.before ?? Number.MAX_SAFE_INTEGER,
-      options.server ?? null,
-      options.server ?? null,
-      options.named === true ? 1 : 0,
-      options.limit,
+    this.#tryFlush();
+    const { limit, before = Number.MAX_SAFE_INTEGER, server } = options;
+    const out: Activity[] = [];
+    // An outcome stands behind its intent, at most a running time away: it is met first.
+    const outcomes = new Map<string, string>();
+    const rows = this.#db.iterate(
+      "SELECT seq, at, kind, exchange, server, tool, body FROM audit WHERE seq < ? AND kind <> 'act' ORDER BY seq DESC",
+      Math.min(Number.MAX_SAFE_INTEGER, before + OUTCOME_DISTANCE),
     );
-    return rows.map((row) => ({
-      seq: Number(row['seq']),
-      at: Number(row['at']),
-      exchange: String(row['exchange']),
-      intent: JSON.parse(String(row['body'])) as Intent,
-      outcome: row['outcome'] === null ? undefined : (JSON.parse(String(row['outcome'])) as Outcome),
-    }));
+    for (const row of rows) {
+      const exchange = String(row['exchange']);
+      if (row['kind'] === 'outcome') outcomes.set(exchange, String(row['body']));
+      else {
+        const seq = Number(row['seq']);
+        const outcome = outcomes.get(exchange);
+        outcomes.delete(exchange);
+        if (seq >= before || (server !== undefined && row['server'] !== server) || (options.named === true && row['tool'] === null))
+          continue;
+        out.push({
+          seq,
+          at: Number(row['at']),
+          exchange,
+          intent: JSON.parse(String(row['body'])) as Intent,
+          outcome: outcome === undefined ? undefined : (JSON.parse(outcome) as Outcome),
+        });
+        if (out.length >= limit) break;
+      }
+    }
+    return out;
   }
 
   /** Every entry about one call, or the newest entries of all kinds, newest first. */
   entries(options: { readonly exchange?: string; readonly limit: number }): Entry[] {
-    const rows =
-      options.exchange === undefined
-        ? this.#db.all('SELECT * FROM audit ORDER BY seq DESC LIMIT ?', options.limit)
-        : this.#db.all('SELECT * FROM audit WHERE exchange = ? ORDER BY seq DESC LIMIT ?', options.exchange, options.limit);
-    return rows.map(entryOf);
+    this.#tryFlush();
+    const out: Entry[] = [];
+    for (const row of this.#db.iterate('SELECT * FROM audit ORDER BY seq DESC')) {
+      if (options.exchange !== undefined && row['exchange'] !== options.exchange) continue;
+      out.push(entryOf(row));
+      // Nothing about a call stands before its intent.
+      if (out.length >= options.limit || (options.exchange !== undefined && row['kind'] === 'intent')) break;
+    }
+    return out;
   }
 
   /** Signs the heads of all chains. Called on a schedule and at the end. */
@@ -121,13 +172,12 @@ export class AuditLog implements Disposable {
 
   /** Head of each chain: how long it is and the hash of its last entry. */
   heads(): Map<string, { readonly n: number; readonly hash: string }> {
-    const heads = new Map<string, { n: number; hash: string }>();
-    for (const row of this.#db.all(
-      'SELECT a.chain, a.n, a.hash FROM audit a JOIN (SELECT chain, MAX(n) AS n FROM audit GROUP BY chain) m ON a.chain = m.chain AND a.n = m.n',
-    )) {
-      heads.set(String(row['chain']), { n: Number(row['n']), hash: String(row['hash']) });
+    this.#tryFlush();
+    for (const row of this.#db.iterate('SELECT seq, chain, n, hash FROM audit WHERE seq > ? ORDER BY seq', this.#headsUpTo)) {
+      this.#heads.set(String(row['chain']), { n: Number(row['n']), hash: String(row['hash']) });
+      this.#headsUpTo = Number(row['seq']);
     }
-    return heads;
+    return new Map(this.#heads);
   }
 
   /**
@@ -135,10 +185,11 @@ export class AuditLog implements Disposable {
    * batches. Finds edited, inserted, reordered and removed entries, and cut tails and removed chains up to the last checkpoint.
    */
   async verify(signal?: AbortSignal): Promise<Verification> {
+    this.#tryFlush();
     const problems: string[] = [];
     const seen = new Map<string, { n: number; hash: string; hashes: string[] }>();
     let entries = 0;
-    for (const row of this.#db.iterate('SELECT chain, n, at, kind, exchange, server, tool, body, hash FROM audit ORDER BY chain, n')) {
+    for (const row of this.#db.iterate('SELECT chain, n, at, kind, exchange, server, tool, body, hash FROM audit ORDER BY seq')) {
       if (++entries % 2000 === 0) {
         await new Promise(setImmediate);
         if (signal?.aborted) throw new DOMException('Verification was cancelled.', 'AbortError');
@@ -166,20 +217,65 @@ export class AuditLog implements Disposable {
   }
 
   dispose(): void {
+    this.#tryFlush();
+    this.#outcomeTimer?.dispose();
     this.#stopped = true;
     this.#appended.dispose();
   }
 
-  #append(kind: Entry['kind'], exchange: string | null, server: string | null, tool: string | null, value: Intent | Outcome | Act): void {
+  #tryFlush(): void {
+    try {
+      this.flush();
+    } catch {
+      // They wait for the next entry that can be written.
+    }
+  }
+
+  #takeOutcomes(): Waiting[] {
+    this.#outcomeTimer?.dispose();
+    this.#outcomeTimer = undefined;
+    const outcomes = this.#outcomes;
+    this.#outcomes = [];
+    return outcomes;
+  }
+
+  #writeIntents(): void {
+    const intents = this.#intents.splice(0);
+    try {
+      this.#write([...this.#takeOutcomes(), ...intents.map(({ entry }) => entry)]);
+    } catch (error) {
+      for (const { reject } of intents) reject(error);
+      return;
+    }
+    for (const { resolve } of intents) resolve();
+  }
+
+  #entry(kind: Entry['kind'], exchange: string | null, server: string | null, tool: string | null, value: Intent | Outcome | Act): Waiting {
+    return { kind, exchange, server, tool, value, at: this.#clock.now() };
+  }
+
+  /** All or nothing; outcomes that could not be written wait again. */
+  #write(entries: readonly Waiting[]): void {
     if (this.#stopped)
       throw new StoreError('CULVERT_STORE_CLOSED', 'The record is closed; nothing more is let through. Reload the window.');
-    const n = this.#n + 1;
-    const at = this.#clock.now();
-    const body = JSON.stringify(value);
-    const digest = entryHash(this.#head, this.chain, n, at, kind, exchange, body);
-    this.#db.run(INSERT, this.chain, n, at, kind, exchange, server, tool, body, digest);
+    let n = this.#n;
+    let head = this.#head;
+    const insert = () => {
+      for (const { kind, exchange, server, tool, value, at } of entries) {
+        const body = JSON.stringify(value);
+        head = entryHash(head, this.chain, ++n, at, kind, exchange, body);
+        this.#db.run(INSERT, this.chain, n, at, kind, exchange, server, tool, body, head);
+      }
+    };
+    try {
+      if (entries.length === 1) insert();
+      else this.#db.transaction(insert);
+    } catch (error) {
+      this.#outcomes.unshift(...entries.filter((e) => e.kind === 'outcome'));
+      throw error;
+    }
     this.#n = n;
-    this.#head = digest;
+    this.#head = head;
     this.#appended.fire(undefined);
   }
 }

@@ -40,8 +40,6 @@ const HARMLESS = /^(initialize|ping|server\/discover|(tools|prompts|resources(\/
 const HEADER_MISMATCH = -32020;
 /** Every message weighs at least this much, bytes, so that a flood of tiny ones is held back too. */
 const MIN_WEIGHT_BYTES = 512;
-/** Connections that don't come about although somebody listens are tried this often, with growing pauses. */
-const MAX_AGAIN = 10;
 /** Requests of the server that wait for the agent's answer. Beyond, the oldest is forgotten. */
 const MAX_SERVER_REQUESTS = 1_024;
 
@@ -219,6 +217,7 @@ export class Relay {
   // --- A message and its answer
 
   async #serve(call: Call): Promise<void> {
+    const deadline = Date.now() + this.#limits.windowReturnMs;
     for (let attempt = 0, again = 0; !call.isOver();) {
       const link = call.only ?? this.#link ?? (await this.#establish(0));
       if (call.isOver()) return;
@@ -228,7 +227,7 @@ export class Relay {
       }
       const retry = await this.#attempt(call, link);
       if (!retry || call.isOver()) return;
-      if (retry.cause === 'again' && again < MAX_AGAIN) await sleep(this.#lookPause(again++));
+      if (retry.cause === 'again' && Date.now() < deadline) await sleep(this.#lookPause(again++));
       else if (retry.cause === 'again' || call.only || attempt++ >= this.#limits.retries || !(await this.#recover(link, retry.cause))) {
         if (retry.cause === 'unreachable') this.#fail(call, ERROR_CODE.notRunning, this.#reason);
         else this.#answer(call, retry.otherwise);

@@ -14,6 +14,8 @@ interface Pattern {
   readonly id: string;
   readonly form: SecretForm;
   readonly bytes: Buffer;
+  /** The bytes as Latin-1. */
+  readonly text: string;
   /** Compared without regard to the case of ASCII letters. */
   readonly anyCase: boolean;
   /** Characters beside the pattern that carry some bits of the secret, to be covered too. */
@@ -28,10 +30,12 @@ interface Pattern {
  */
 export class KnownSecrets {
   readonly #patterns = new Map<string, readonly Pattern[]>();
+  #escapable: boolean | undefined;
 
   /** Adds or replaces the secret `id`. */
   set(id: string, value: string): void {
     this.#patterns.set(id, patternsOf(id, value));
+    this.#escapable = undefined;
   }
 
   has(id: string): boolean {
@@ -40,6 +44,21 @@ export class KnownSecrets {
 
   delete(id: string): void {
     this.#patterns.delete(id);
+    this.#escapable = undefined;
+  }
+
+  /** Whether one of the secrets holds a character that JSON writes as an escape: a quote, a backslash, a control character. */
+  get holdEscapable(): boolean {
+    this.#escapable ??= [...this.#patterns.values()].some((patterns) =>
+      patterns.some(({ form, bytes }) => form === 'as is' && bytes.some((b) => b < 0x20 || b === 0x22 || b === 0x5c)),
+    );
+    return this.#escapable;
+  }
+
+  /** Whether there is a secret whose id fits. */
+  some(fits: (id: string) => boolean): boolean {
+    for (const id of this.#patterns.keys()) if (fits(id)) return true;
+    return false;
   }
 
   get size(): number {
@@ -49,13 +68,16 @@ export class KnownSecrets {
   /** All places in `text` (UTF-8), merged where they overlap, in order. `only` limits the search to some secrets. */
   find(text: Buffer, only?: (id: string) => boolean): SecretMatch[] {
     const out: SecretMatch[] = [];
-    let lower: Buffer | undefined;
+    let lower: string | undefined;
     for (const [id, patterns] of this.#patterns) {
       if (only && !only(id)) continue;
       for (const pattern of patterns) {
         if (pattern.bytes.length > text.length) continue;
-        const haystack = pattern.anyCase ? (lower ??= lowerCase(text)) : text;
-        for (let at = haystack.indexOf(pattern.bytes); at >= 0; at = haystack.indexOf(pattern.bytes, at + 1)) {
+        // Latin-1 keeps one character a byte, and so does its lower case.
+        const next = pattern.anyCase
+          ? (from: number) => (lower ??= text.toString('latin1').toLowerCase()).indexOf(pattern.text, from)
+          : (from: number) => text.indexOf(pattern.bytes, from);
+        for (let at = next(0); at >= 0; at = next(at + 1)) {
           const end = at + pattern.bytes.length;
           out.push({
             start: pattern.left === 1 && isSextet(text[at - 1]) ? at - 1 : at,
@@ -76,6 +98,7 @@ function patternsOf(id: string, value: string): Pattern[] {
     id,
     form,
     bytes: Buffer.from(text, 'utf8'),
+    text,
     anyCase,
     left: 0,
     right: 0,
@@ -83,7 +106,7 @@ function patternsOf(id: string, value: string): Pattern[] {
   const patterns: Pattern[] = [plain('as is', value), plain('hex', bytes.toString('hex'), true)];
   for (const { text, left, right } of base64Cores(bytes)) {
     for (const spelling of new Set([text, text.replaceAll('+', '-').replaceAll('/', '_')])) {
-      patterns.push({ id, form: 'base64', bytes: Buffer.from(spelling, 'latin1'), anyCase: false, left, right });
+      patterns.push({ id, form: 'base64', bytes: Buffer.from(spelling, 'latin1'), text: spelling, anyCase: false, left, right });
     }
   }
   // Servers like to put JSON text into a string of the result: once unescaped, a quote still stands as \", a letter as \u00e4.
@@ -100,7 +123,7 @@ function patternsOf(id: string, value: string): Pattern[] {
   for (const text of [...dressed]) dressed.add(text.replaceAll('%20', '+'));
   dressed.delete(value);
   // Any case, for the digits behind the percent signs; letters of the value in another case are no honest text either.
-  for (const text of new Set([...dressed].map((t) => lowerCase(Buffer.from(t, 'latin1')).toString('latin1')))) patterns.push(plain('percent-encoded', text, true));
+  for (const text of new Set([...dressed].map((t) => t.toLowerCase()))) patterns.push(plain('percent-encoded', text, true));
   return patterns;
 }
 
@@ -137,15 +160,6 @@ function isSextet(c: number | undefined): boolean {
 
 /** Shortest base64 core that is searched for, characters: an 8-byte secret gives 9 or 10. */
 const MIN_CORE = 9;
-
-function lowerCase(text: Buffer): Buffer {
-  const out = Buffer.from(text);
-  for (let i = 0; i < out.length; i++) {
-    const c = out[i] as number;
-    if (c >= 0x41 && c <= 0x5a) out[i] = c | 0x20;
-  }
-  return out;
-}
 
 function merge(matches: SecretMatch[]): SecretMatch[] {
   matches.sort((a, b) => a.start - b.start || b.end - a.end);

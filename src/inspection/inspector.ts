@@ -33,7 +33,7 @@ export class Inspector {
   /** One JSON message on its way to the agent: every known secret, in any string, key or number, becomes a mark. */
   message(bytes: Buffer): Inspected {
     const raw = this.#secrets.find(bytes);
-    const escaped = bytes.includes(BACKSLASH);
+    const escaped = bytes.includes(BACKSLASH) && (raw.length > 0 || this.#mayHide(bytes));
     if (raw.length === 0 && !escaped) return { bytes, findings: [] };
     let tokens: Span[];
     try {
@@ -93,9 +93,10 @@ export class Inspector {
 
   /** Values of headers on their way to the agent. */
   headers(headers: Readonly<Record<string, string | string[]>>): {
-    readonly headers: Record<string, string | string[]>;
+    readonly headers: Readonly<Record<string, string | string[]>>;
     readonly findings: readonly Finding[];
   } {
+    if (this.#secrets.find(Buffer.from(Object.values(headers).flat().join('\n'), 'latin1')).length === 0) return { headers, findings: [] };
     const findings: Finding[] = [];
     const clean = (value: string) => {
       const matches = this.#secrets.find(Buffer.from(value, 'latin1'));
@@ -112,12 +113,9 @@ export class Inspector {
    * beside the body, such as header values.
    */
   outgoing(bytes: Buffer, beside: readonly string[], foreign: (id: string) => boolean): readonly Finding[] {
-    if (this.#secrets.size === 0) return [];
-    const matches = [
-      ...this.#secrets.find(bytes, foreign),
-      ...beside.flatMap((text) => this.#secrets.find(Buffer.from(text, 'utf8'), foreign)),
-    ];
-    if (bytes.includes(BACKSLASH)) {
+    if (!this.#secrets.some(foreign)) return [];
+    const matches = [...this.#secrets.find(bytes, foreign), ...this.#secrets.find(Buffer.from(beside.join('\n'), 'utf8'), foreign)];
+    if (bytes.includes(BACKSLASH) && this.#mayHide(bytes)) {
       for (const token of scalarsOf(bytes)) {
         if (!isEscapedString(bytes, token)) continue;
         matches.push(
@@ -143,6 +141,14 @@ export class Inspector {
     if (inspected.findings.length === 0) return data;
     if (inspected.blocked === true) throw new Error('The record of this call would hold a secret that can’t be taken out.');
     return JSON.parse(inspected.bytes.toString('utf8')) as T;
+  }
+
+  /**
+   * Whether escapes could hide a secret from a search of the raw bytes: `\\uXXXX` can stand for any character, `\\/` for a slash; the other
+   * escapes stand for characters that only unusual secrets hold.
+   */
+  #mayHide(bytes: Buffer): boolean {
+    return this.#secrets.holdEscapable || bytes.includes('\\u') || bytes.includes('\\/');
   }
 
   #mark(text: Buffer, matches: readonly SecretMatch[], findings: Finding[]): Buffer {

@@ -26,9 +26,18 @@ export const Server = z.strictObject({
 });
 export type Server = z.infer<typeof Server>;
 
+const origins = new Map<string, string>();
+const MAX_ORIGINS = 1000;
+
 /** Scheme, host and port of a URL, as credentials are bound to it: `https://api.example.com` or `http://127.0.0.1:3001`. */
 export function originOf(url: string): string {
-  return new URL(url).origin;
+  let origin = origins.get(url);
+  if (origin === undefined) {
+    origin = new URL(url).origin;
+    if (origins.size >= MAX_ORIGINS) origins.clear();
+    origins.set(url, origin);
+  }
+  return origin;
 }
 
 /** Host and port for showing where a call goes. */

@@ -37,6 +37,9 @@ export class SseSplitter {
   push(chunk: Buffer): SseBlock[] {
     const out: SseBlock[] = [];
     let from = 0;
+    // Where the next line feed and carriage return are; searched natively, so that long lines cost next to nothing.
+    let lf = -1;
+    let cr = -1;
     for (let i = 0; i < chunk.length; i++) {
       const c = chunk[i];
       if (c === LF && this.#lastWasCr) {
@@ -51,8 +54,12 @@ export class SseSplitter {
       this.#lastWasCr = c === CR;
       if (c !== LF && c !== CR) {
         if (this.#lineBytes === 0) this.#firstOfLine = c;
-        this.#lineBytes++;
-        this.#blockBytes++;
+        if (lf < i) lf = positionOf(chunk, LF, i);
+        if (cr < i) cr = positionOf(chunk, CR, i);
+        const end = Math.min(lf, cr);
+        this.#lineBytes += end - i;
+        this.#blockBytes += end - i;
+        i = end - 1;
         continue;
       }
       const blank = this.#lineBytes === 0;
@@ -88,6 +95,12 @@ export class SseSplitter {
   }
 }
 
+/** Index of `byte` at or after `from`, or the length of the chunk. */
+function positionOf(chunk: Buffer, byte: number, from: number): number {
+  const at = chunk.indexOf(byte, from);
+  return at < 0 ? chunk.length : at;
+}
+
 function parseBlock(raw: Buffer): SseBlock {
   const data: Buffer[] = [];
   const others: Buffer[] = [];
@@ -108,9 +121,12 @@ interface Field {
 
 function* fields(raw: Buffer): Generator<Field> {
   let at = raw[0] === 0xef && raw[1] === 0xbb && raw[2] === 0xbf ? 3 : 0;
+  let lf = -1;
+  let cr = -1;
   while (at < raw.length) {
-    let end = at;
-    while (end < raw.length && raw[end] !== LF && raw[end] !== CR) end++;
+    if (lf < at) lf = positionOf(raw, LF, at);
+    if (cr < at) cr = positionOf(raw, CR, at);
+    const end = Math.min(lf, cr);
     const line = raw.subarray(at, end);
     at = raw[end] === CR && raw[end + 1] === LF ? end + 2 : end + 1;
     if (line.length === 0) continue;

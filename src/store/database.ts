@@ -1,11 +1,24 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { mkdirSync, chmodSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { StoreError, codeOf, messageOf } from '../common/errors.ts';
 import { MIGRATIONS } from './migrations.ts';
 
 /** How long a statement waits for another window's write before it fails, milliseconds. It blocks the extension host, so it is short. */
 export const BUSY_TIMEOUT_MS = 400;
+
+/** Commits after which the log is moved into the database file. */
+const WRITES_PER_CHECKPOINT = 400;
+
+/** A thread with a connection of its own; PASSIVE waits for nobody and blocks nobody. */
+const CHECKPOINT_THREAD = `
+const { parentPort, workerData } = require('node:worker_threads');
+const { DatabaseSync } = require('node:sqlite');
+const db = new DatabaseSync(workerData, { timeout: 1000 });
+db.exec('PRAGMA wal_autocheckpoint = 0');
+parentPort.on('message', () => { try { db.exec('PRAGMA wal_checkpoint(PASSIVE)'); } catch {} });
+`;
 
 /** The state database of all windows: `node:sqlite` in WAL mode. Durable against a crash of the process, not of the machine (synchronous=NORMAL). */
 export class Database {
@@ -13,6 +26,10 @@ export class Database {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly #dataVersion: StatementSync;
+  #versionNow: number | undefined;
+  #writes = 0;
+  #thread: Worker | undefined;
+  #noThread = false;
 
   private constructor(path: string, db: DatabaseSync) {
     this.path = path;
@@ -56,9 +73,15 @@ export class Database {
     return Number(this.get('PRAGMA user_version')?.['user_version'] ?? 0);
   }
 
-  /** Changes whenever another connection, in this or another window, committed something. Costs some microseconds. */
+  /**
+   * Changes whenever another connection, in this or another window, committed something. Asked once per turn of the event loop: what
+   * is decided in one turn is decided by one state.
+   */
   dataVersion(): number {
-    return this.#guard(() => Number(this.#dataVersion.get()?.['data_version'] ?? 0));
+    if (this.#versionNow !== undefined) return this.#versionNow;
+    this.#versionNow = this.#guard(() => Number(this.#dataVersion.get()?.['data_version'] ?? 0));
+    setImmediate(() => (this.#versionNow = undefined));
+    return this.#versionNow;
   }
 
   /** First row, or `undefined`. */
@@ -86,15 +109,18 @@ export class Database {
   }
 
   run(sql: string, ...values: Value[]): { readonly changes: number } {
-    return this.#guard(() => ({ changes: Number(this.#prepare(sql).run(...values).changes) }));
+    const { changes } = this.#guard(() => this.#prepare(sql).run(...values));
+    if (!this.#db.isTransaction) this.#noteWrite();
+    return { changes: Number(changes) };
   }
 
   /** Runs `work` in one write transaction; rolls back if it throws. */
   transaction<T>(work: () => T): T {
-    this.#guard(() => this.#db.exec('BEGIN IMMEDIATE'));
+    this.run('BEGIN IMMEDIATE');
     try {
       const result = work();
-      this.#guard(() => this.#db.exec('COMMIT'));
+      this.run('COMMIT');
+      this.#noteWrite();
       return result;
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
@@ -112,7 +138,30 @@ export class Database {
     }
   }
 
+  /**
+   * Moves the log into the database file from another thread: that waits for the disk, which must not hold up the extension host.
+   * Where no thread can be had, SQLite does it in passing again.
+   */
+  #noteWrite(): void {
+    if (++this.#writes % WRITES_PER_CHECKPOINT !== 0 || this.#noThread) return;
+    if (!this.#thread) {
+      this.#db.exec('PRAGMA wal_autocheckpoint = 0');
+      const thread = new Worker(CHECKPOINT_THREAD, { eval: true, workerData: this.path, execArgv: [], env: {} });
+      thread.unref();
+      thread.on('error', () => {
+        this.#noThread = true;
+        this.#thread = undefined;
+        if (this.#db.isOpen) this.#db.exec('PRAGMA wal_autocheckpoint = 1000');
+      });
+      this.#thread = thread;
+    }
+    this.#thread.postMessage('checkpoint');
+  }
+
   close(): void {
+    void this.#thread?.terminate();
+    this.#thread = undefined;
+    this.#noThread = true;
     this.#statements.clear();
     if (this.#db.isOpen) this.#db.close();
   }

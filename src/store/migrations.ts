@@ -1,3 +1,8 @@
+/**
+ * The table `audit` has no index: every call writes to it, and each index would double what a commit writes. It is read in order of `seq`,
+ * newest first, where what is looked for lies near.
+ */
+
 /** One entry per version of the database; entries are never changed once released. */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -6,10 +11,8 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TABLE manifest (collection TEXT PRIMARY KEY, generation INTEGER NOT NULL, rows TEXT NOT NULL, mac TEXT NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE audit (
     seq INTEGER PRIMARY KEY, chain TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, exchange TEXT,
-    server TEXT, tool TEXT, body TEXT NOT NULL, hash TEXT NOT NULL, UNIQUE (chain, n)
+    server TEXT, tool TEXT, body TEXT NOT NULL, hash TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX audit_exchange ON audit (exchange) WHERE exchange IS NOT NULL;
-  CREATE INDEX audit_kind ON audit (kind, seq);
   CREATE TABLE checkpoint (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, jws TEXT NOT NULL) STRICT;
   CREATE TABLE finding (
     id TEXT PRIMARY KEY, server TEXT NOT NULL, tool TEXT, rule TEXT NOT NULL, severity TEXT NOT NULL, subject TEXT NOT NULL, direction TEXT NOT NULL,

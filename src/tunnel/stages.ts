@@ -169,11 +169,11 @@ export class Stages {
     );
   }
 
-  openRecord(exchange: Passage): Answer | undefined {
+  async openRecord(exchange: Passage): Promise<Answer | undefined> {
     const { core } = this.options;
     const decision = exchange.decision ?? denyBy('fault', 'No decision was made.');
     try {
-      core.audit.open(exchange.id, this.#intentOf(exchange, decision.effect === 'allow' ? 'allow' : 'deny'));
+      await core.audit.open(exchange.id, this.#intentOf(exchange, decision.effect === 'allow' ? 'allow' : 'deny'));
     } catch (error) {
       this.options.logger.error(messageOf(error));
       return denied(
@@ -231,7 +231,8 @@ export class Stages {
       core.recognise(id, opened.revision, opened.secret);
       core.credentials.used(id);
     }
-    if (server.credentials.length > 0) {
+    // A stream that listens for as long as the session lasts is no use worth showing.
+    if (server.credentials.length > 0 && exchange.httpMethod !== 'GET') {
       exchange.usesCredential = true;
       this.options.onCredential(1, this.#credentialNames(exchange).join(', '));
     }
@@ -295,11 +296,15 @@ export class Stages {
     );
   }
 
-  closeRecord(exchange: Passage, answer: Answer): void {
+  async closeRecord(exchange: Passage, answer: Answer): Promise<void> {
     const { core, clock, logger } = this.options;
     if (exchange.usesCredential) this.options.onCredential(-1, '');
     try {
-      if (!exchange.recorded) core.audit.open(exchange.id, { ...this.#intentOf(exchange, 'deny'), reason: answer.error ?? 'refused' });
+      if (!exchange.recorded)
+        await core.audit.open(
+          exchange.id,
+          core.inspector.redactPlain({ ...this.#intentOf(exchange, 'deny'), reason: answer.error ?? 'refused' }),
+        );
       core.audit.close(exchange.id, {
         result: answer.result,
         status: answer.status,

@@ -92,8 +92,9 @@ export async function probe(
     if (refusal) return refusal;
     if (signal.aborted) return { ok: false, what: 'broken', message: 'The trial was cancelled.' };
     const upstreamError = causeOf(error);
-    if (upstreamError) return fromUpstream(upstreamError);
-    if (limit.aborted || /timed? ?out/i.test(messageOf(error)))
+    // A request that was given up was so because time was over: the trial itself was not cancelled.
+    if (upstreamError && upstreamError.code !== 'CULVERT_UPSTREAM_ABORTED') return fromUpstream(upstreamError);
+    if (upstreamError || limit.aborted || /timed? ?out/i.test(messageOf(error)))
       return {
         ok: false,
         what: 'slow',

@@ -4,6 +4,7 @@ import { remaining, visible } from '../common/text.ts';
 import type { Clock } from '../common/clock.ts';
 import { toDisposable, type Disposable } from '../common/disposable.ts';
 import { COMMANDS } from './names.ts';
+import { withoutIcons } from './steps.ts';
 
 /** Keys that were meant for the editor must not answer a question that has just appeared, milliseconds. */
 const SETTLE_MS = 600;
@@ -39,7 +40,6 @@ export class ApprovalPrompt implements Approver, Disposable {
       pick.title = `Culvert: allow “${visible(what, 60)}” of ${visible(request.call.serverLabel, 60)}?${waiting > 1 ? ` (1 of ${waiting})` : ''}`;
       pick.ignoreFocusOut = true;
       pick.matchOnDetail = false;
-      pick.items = rowsFor(request);
       const countDown = () =>
         (pick.placeholder = `${request.client} wants to call it. Denied in ${remaining(request.deadline - this.#clock.now())} unless you answer.`);
       countDown();
@@ -55,11 +55,15 @@ export class ApprovalPrompt implements Approver, Disposable {
       };
       const show = () => {
         shownAt = this.#clock.monotonic();
+        // VS Code forgets the rows of a quick pick that was hidden.
+        pick.items = rowsFor(request);
         pick.show();
       };
       pick.onDidChangeValue(() => (pick.value = ''));
       pick.onDidAccept(() => {
         const row = pick.selectedItems[0] ?? pick.activeItems[0];
+        // A row that stays selected would take no second click.
+        pick.selectedItems = [];
         if (this.#clock.monotonic() - shownAt < SETTLE_MS || !row) return;
         if (row.answer) finish(row.answer);
         else this.#showDetails(`${what} (waiting)`, detailsOf(request));
@@ -100,7 +104,11 @@ function rowsFor(request: ApprovalRequest): Row[] {
   const { call, principal } = request;
   const method = call.method === 'tools/call' || call.method === undefined ? 'tool' : call.method;
   const separator = (label: string): Row => ({ label, kind: vscode.QuickPickItemKind.Separator });
-  const fact = (icon: string, label: string, description: string): Row => ({ label: `$(${icon}) ${label}`, description, alwaysShow: true });
+  const fact = (icon: string, label: string, description: string): Row => ({
+    label: `$(${icon}) ${withoutIcons(label)}`,
+    description: withoutIcons(description),
+    alwaysShow: true,
+  });
   const answer = (a: Answer, icon: string, label: string, description: string): Row => ({
     label: `$(${icon}) ${label}`,
     description,
@@ -109,22 +117,19 @@ function rowsFor(request: ApprovalRequest): Row[] {
   });
   return [
     separator('The call (Enter here shows everything)'),
-    fact('tools', escapeIcons(visible(call.tool ?? call.method ?? '', 80)), `${method} of ${call.serverLabel}`),
-    ...argumentRows(request.argumentsText).map(([name, value]) => fact('symbol-parameter', escapeIcons(name), value)),
+    fact('tools', visible(call.tool ?? call.method ?? '', 80), `${method} of ${call.serverLabel}`),
+    ...argumentRows(request.argumentsText).map(([name, value]) => fact('symbol-parameter', name, value)),
     fact('globe', request.destination, 'where it goes'),
-    fact('key', request.credentials.length > 0 ? request.credentials.map(escapeIcons).join(', ') : 'none', 'credential that Culvert adds'),
+    fact('key', request.credentials.join(', ') || 'none', 'credential that Culvert adds'),
     separator('Your answer'),
     answer('once', 'check', 'Allow once', 'only this call'),
     answer('short', 'clock', 'Allow for 15 minutes', 'this tool, any arguments'),
-    ...(principal.workspaceName === undefined ? [] : [answer('workspace', 'folder', 'Allow in this workspace', principal.workspaceName)]),
+    ...(principal.workspaceName === undefined
+      ? []
+      : [answer('workspace', 'folder', 'Allow in this workspace', withoutIcons(principal.workspaceName))]),
     answer('always', 'check-all', 'Always', 'everywhere, until you revoke it'),
     answer('deny', 'circle-slash', 'Deny', 'from now on; change it in the Grants view'),
   ];
-}
-
-/** `$(…)` in a label would be drawn as an icon: an argument must not look like one of our own rows. */
-function escapeIcons(text: string): string {
-  return text.replaceAll('$(', '$\u200a(');
 }
 
 function argumentRows(text: string | undefined): [string, string][] {

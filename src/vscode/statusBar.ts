@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import type { Disposable } from '../common/disposable.ts';
 import type { App } from './app.ts';
 import { COMMANDS, VIEWS } from './names.ts';
+import { withoutIcons } from './steps.ts';
 
 /** How long “in use” stays after the last call, so that a short one can be seen, milliseconds. */
 const LINGER_MS = 1_500;
@@ -64,7 +65,7 @@ export class StatusBar implements vscode.Disposable {
       item.command = COMMANDS.resume;
       item.backgroundColor = new vscode.ThemeColor('statusBarItem.warningBackground');
     } else if (this.#using !== undefined) {
-      item.text = `$(key) Culvert: ${this.#using} in use`;
+      item.text = `$(key) Culvert: ${withoutIcons(this.#using)} in use`;
       item.tooltip = `A call with the credential ${this.#using} is under way.`;
     } else {
       const access = this.#access();

@@ -97,6 +97,11 @@ function settleOnce<T>(input: vscode.QuickInput, resolve: (result: StepResult<T>
   };
 }
 
+/** VS Code draws `$(…)` in rows and in the status bar as an icon: what a server or an agent wrote must not look like ours. */
+export function withoutIcons(text: string): string {
+  return text.replaceAll('$(', '$\u200a(');
+}
+
 /** A place outside a numbered dialog. */
 export function single(title: string): StepPlace {
   return { title, step: 0, totalSteps: 0, canGoBack: false };

@@ -30,6 +30,7 @@ import {
   type ServerContext,
 } from '@modelcontextprotocol/server';
 import { z } from 'zod';
+import { addTasks, refuseWithoutTasks, TaskBoard, TASKS_EXTENSION } from './tasks.ts';
 import { serveWeb } from './webHandler.ts';
 
 /** A running reference server. */
@@ -55,7 +56,8 @@ const text = (value: string): CallToolResult => ({ content: [{ type: 'text', tex
  */
 export async function startReferenceServer(): Promise<ReferenceServer> {
   const codec = createRequestStateCodec<string>({ key: randomBytes(32) });
-  const modern: McpHttpHandler = createMcpHandler(() => build('modern', codec, () => modern), { legacy: 'reject' });
+  const board = new TaskBoard();
+  const modern: McpHttpHandler = createMcpHandler(() => build('modern', codec, board, () => modern), { legacy: 'reject' });
   const sessions = new Map<string, WebStandardStreamableHTTPServerTransport>();
 
   const legacy = async (request: Request): Promise<Response> => {
@@ -71,7 +73,7 @@ export async function startReferenceServer(): Promise<ReferenceServer> {
       onsessioninitialized: (id) => void sessions.set(id, transport),
       onsessionclosed: (id) => void sessions.delete(id),
     });
-    await build('legacy', codec, () => modern).connect(transport);
+    await build('legacy', codec, board, () => modern).connect(transport);
     return transport.handleRequest(request);
   };
 
@@ -80,7 +82,8 @@ export async function startReferenceServer(): Promise<ReferenceServer> {
       const rejected =
         hostHeaderValidationResponse(request, localhostAllowedHostnames()) ?? originValidationResponse(request, localhostAllowedOrigins());
       if (rejected) return rejected;
-      return (await isLegacyRequest(request)) ? legacy(request) : modern.fetch(request);
+      if (await isLegacyRequest(request)) return legacy(request);
+      return (await refuseWithoutTasks(request)) ?? modern.fetch(request);
     }),
   );
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
@@ -96,12 +99,19 @@ export async function startReferenceServer(): Promise<ReferenceServer> {
 }
 
 /** One server, as it stands behind one session or one modern request. */
-function build(era: 'legacy' | 'modern', codec: RequestStateCodec<string>, handler: () => McpHttpHandler): McpServer {
+function build(era: 'legacy' | 'modern', codec: RequestStateCodec<string>, board: TaskBoard, handler: () => McpHttpHandler): McpServer {
   const list = { listChanged: true };
   const server = new McpServer(
     { name: 'culvert-conformance', version: '1.0.0' },
     {
-      capabilities: { tools: list, prompts: list, resources: { subscribe: true, ...list }, completions: {}, logging: {} },
+      capabilities: {
+        tools: list,
+        prompts: list,
+        resources: { subscribe: true, ...list },
+        completions: {},
+        logging: {},
+        ...(era === 'modern' && { extensions: { [TASKS_EXTENSION]: {} } }),
+      },
       requestState: { verify: (state, context) => codec.verify(state, context) },
     },
   );
@@ -110,7 +120,10 @@ function build(era: 'legacy' | 'modern', codec: RequestStateCodec<string>, handl
   addResources(server, era);
   addPrompts(server);
   if (era === 'legacy') addAskingTools(server);
-  else addRoundTripTools(server, codec, handler);
+  else {
+    addRoundTripTools(server, codec, handler);
+    addTasks(server, board);
+  }
   return server;
 }
 
@@ -285,23 +298,26 @@ function addPrompts(server: McpServer): void {
   }));
 }
 
-/** Tools that send requests of their own to the client, as only the legacy era has them. */
+/**
+ * Tools that send requests of their own to the client, as only the legacy era has them. Always on the stream of the call: the session's
+ * own stream may not be open yet, and what goes there then is lost.
+ */
 function addAskingTools(server: McpServer): void {
   type Fields = Parameters<ServerContext['mcpReq']['elicitInput']>[0] extends infer P
     ? Extract<P, { requestedSchema: unknown }>['requestedSchema']
     : never;
   const ask = async ({ mcpReq }: ServerContext, message: string, requestedSchema: Fields): Promise<CallToolResult> => {
-    const { action, content } = await mcpReq.elicitInput({ message, requestedSchema });
+    const { action, content } = await mcpReq.elicitInput({ message, requestedSchema }, { relatedRequestId: mcpReq.id });
     return text(`Elicitation completed: action=${action}, content=${JSON.stringify(content ?? {})}`);
   };
   server.registerTool(
     'test_sampling',
     { description: 'Asks the model', inputSchema: z.object({ prompt: z.string() }) },
     async ({ prompt }, { mcpReq }) => {
-      const { content } = await mcpReq.requestSampling({
-        messages: [{ role: 'user', content: { type: 'text', text: prompt } }],
-        maxTokens: 100,
-      });
+      const { content } = await mcpReq.requestSampling(
+        { messages: [{ role: 'user', content: { type: 'text', text: prompt } }], maxTokens: 100 },
+        { relatedRequestId: mcpReq.id },
+      );
       return text(`LLM response: ${JSON.stringify(content)}`);
     },
   );

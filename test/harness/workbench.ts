@@ -173,6 +173,11 @@ export class Workbench {
     return items;
   }
 
+  /** The grey text in the empty input of a quick pick or input box. */
+  async inputPlaceholder(): Promise<string> {
+    return (await this.quickInput.locator('input.input').first().getAttribute('placeholder')) ?? '';
+  }
+
   /** Waits for a quick pick or input box that shows the given text somewhere (its title, for example). */
   async quickInputWith(text?: string | RegExp): Promise<Locator> {
     const widget = text === undefined ? this.quickInput : this.quickInput.filter({ hasText: pattern(text) });
@@ -289,6 +294,13 @@ export class Workbench {
     const header = this.pane(title).locator('.pane-header').first();
     await header.waitFor();
     if ((await header.getAttribute('aria-expanded')) === 'false') await header.click();
+  }
+
+  /** Folds up a view in the side bar, which leaves more room to the others. */
+  async collapsePane(title: string | RegExp): Promise<void> {
+    const header = this.pane(title).locator('.pane-header').first();
+    await header.waitFor();
+    if ((await header.getAttribute('aria-expanded')) === 'true') await header.click();
   }
 
   /** The tree of one view, or of the whole side bar. */

@@ -36,11 +36,11 @@ export interface Rpc {
 /** Begins a request and gives it and its response head. */
 export function open(door: Door, sent: Sent): { readonly request: ClientRequest; readonly response: Promise<IncomingMessage> } {
   const isRaw = typeof sent.body === 'string' || Buffer.isBuffer(sent.body);
-  const body = sent.body === undefined ? undefined : isRaw ? (sent.body as string | Buffer) : JSON.stringify(sent.body);
+  const body = sent.body === undefined ? undefined : Buffer.from(isRaw ? (sent.body as string) : JSON.stringify(sent.body));
   const headers: OutgoingHttpHeaders = {
     authorization: `Bearer ${door.token}`,
     accept: 'application/json, text/event-stream',
-    ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+    ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': body.length }),
     ...(door.socketPath === undefined ? {} : { host: 'localhost' }),
     ...(sent.headers as OutgoingHttpHeaders | undefined),
   };
@@ -85,7 +85,11 @@ export function toolCall(name: string, args: unknown = {}, id: number | string =
 export const MODERN = '2026-07-28';
 
 /** Body and headers of a modern request. */
-export function modern(method: string, params: Record<string, unknown> = {}, id: number | string = 1): Required<Pick<Sent, 'body' | 'headers'>> {
+export function modern(
+  method: string,
+  params: Record<string, unknown> = {},
+  id: number | string = 1,
+): Required<Pick<Sent, 'body' | 'headers'>> {
   const meta = {
     'io.modelcontextprotocol/protocolVersion': MODERN,
     'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
@@ -113,7 +117,7 @@ export async function readUntil(stream: IncomingMessage, text: string, before = 
       stream.pause();
       then();
     };
-    stream.on('data', onData).once('close', onEnd);
+    stream.on('data', onData).once('close', onEnd).resume();
   });
 }
 
@@ -145,7 +149,9 @@ export function fetchThrough(door: Door): (url: string | URL, init?: RequestInit
     if (empty) got.resume();
     return new Response(empty ? null : (Readable.toWeb(got) as ReadableStream<Uint8Array>), {
       status,
-      headers: Object.entries(got.headers).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as [string, string]])),
+      headers: Object.entries(got.headers).flatMap(([name, value]) =>
+        value === undefined ? [] : [[name, String(value)] as [string, string]],
+      ),
     });
   };
 }

@@ -26,9 +26,20 @@ export class Bench {
     return this.#outside;
   }
 
+  /** Changes the database as somebody else. What is read in one turn of the event loop is read from one state, so the turn ends. */
+  async tamper(sql: string): Promise<void> {
+    this.outside.exec(sql);
+    await nextTurn();
+  }
+
   close(): void {
     this.#outside?.close();
     for (const db of this.#open) db.close();
     this.folder.remove();
   }
+}
+
+/** Resolves in the next turn of the event loop. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -7,7 +7,9 @@ export function madeUpSecret(tag = 'a'): string {
 export function traces(value: string): string[] {
   const bytes = Buffer.from(value, 'utf8');
   const cores = [0, 1, 2].map((shift) => {
-    const text = Buffer.concat([Buffer.alloc(shift), bytes]).toString('base64').replace(/=+$/, '');
+    const text = Buffer.concat([Buffer.alloc(shift), bytes])
+      .toString('base64')
+      .replace(/=+$/, '');
     return text.slice(shift === 0 ? 0 : shift + 1, Math.floor(((bytes.length + shift) * 8) / 6));
   });
   const hex = bytes.toString('hex');

@@ -6,7 +6,7 @@ import type { Decision } from '../../mcp/decision.ts';
 import type { Server } from '../../mcp/server.ts';
 import type { KnownTool } from '../../integrity/toolCatalog.ts';
 import type { App } from '../app.ts';
-import { askChoice, single } from '../steps.ts';
+import { askChoice, single, withoutIcons } from '../steps.ts';
 import type { GrantRow } from '../views/grantsView.ts';
 
 interface ToolPick extends vscode.QuickPickItem {
@@ -38,7 +38,7 @@ function toolPicks(app: App, wanted: (effect: Decision['effect']) => boolean): T
     if (tools.length > 0) picks.push({ label: server.label, kind: vscode.QuickPickItemKind.Separator });
     for (const { tool, effect } of tools.sort((a, b) => a.tool.name.localeCompare(b.tool.name))) {
       picks.push({
-        label: visible(tool.name, 80),
+        label: withoutIcons(visible(tool.name, 80)),
         description: `${STATE[effect]}${tool.reads ? ', only reads' : ''}`,
         picked: effect !== 'deny',
         server,
@@ -133,7 +133,7 @@ export async function revoke(app: App): Promise<void> {
       : [
           { label: server.label, kind: vscode.QuickPickItemKind.Separator, id: '' },
           ...grants.map((g) => ({
-            label: describeGrant(g),
+            label: withoutIcons(describeGrant(g)),
             description: g.expiresAt === undefined ? '' : `${remaining(g.expiresAt - now)} left`,
             detail: `given ${new Date(g.createdAt).toLocaleString()}`,
             id: g.id,

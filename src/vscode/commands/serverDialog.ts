@@ -49,20 +49,10 @@ export function placementOf(draft: Draft): Placement | undefined {
 }
 
 const AUTHENTICATION: readonly Choice<'none' | Placement['kind']>[] = [
-  {
-    label: '$(key) Bearer token',
-    description: 'Authorization: Bearer …',
-    detail: 'Most servers: an API key or personal access token',
-    value: 'bearer',
-  },
-  { label: '$(symbol-key) Named header', description: 'for example X-API-Key', value: 'header' },
+  { label: '$(key) Bearer token', description: 'an API key or access token, as most servers want it', value: 'bearer' },
+  { label: '$(tag) Named header', description: 'for example X-API-Key', value: 'header' },
   { label: '$(account) Basic', description: 'user name and password', value: 'basic' },
-  {
-    label: '$(link) Query parameter',
-    description: 'for example ?api_key=…',
-    detail: 'Only where the server knows no other way: URLs end up in logs',
-    value: 'query',
-  },
+  { label: '$(link) Query parameter', description: 'for example ?api_key=…, if nothing else works: URLs end up in logs', value: 'query' },
   { label: '$(circle-slash) None', description: 'the server is open', value: 'none' },
 ];
 

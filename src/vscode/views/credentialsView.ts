@@ -31,7 +31,10 @@ export class CredentialsView extends Rows<Credential> {
     item.id = credential.id;
     item.contextValue = ITEMS.credential;
     item.iconPath = new vscode.ThemeIcon('key');
-    item.description = `${servers.map((s) => s.label).join(', ') || 'no server'} · ${hosts} · ${used}`;
+    // Most names begin with their server's; said twice, there would be no room for the rest.
+    const others = servers.map((s) => s.label).filter((label) => !credential.name.startsWith(label));
+    const serverPart = servers.length === 0 ? ['no server'] : others.length === 0 ? [] : [others.join(', ')];
+    item.description = [...serverPart, hosts, used].join(' · ');
     item.tooltip = new vscode.MarkdownString(
       [
         `**${asMarkdownText(credential.name)}**`,

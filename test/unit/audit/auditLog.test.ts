@@ -34,10 +34,11 @@ describe('AuditLog', () => {
   let log: AuditLog;
   const openOn = (db: Database) => new AuditLog(db, clock, new Checkpoints(db, keeper, clock));
   const open = () => openOn(bench.window());
-  const fill = (to: AuditLog, count: number, tag = 'x') => {
+  const fill = async (to: AuditLog, count: number, tag = 'x') => {
     for (let i = 0; i < count; i++) {
-      to.open(`${tag}-${i}`, intent);
+      await to.open(`${tag}-${i}`, intent);
       to.close(`${tag}-${i}`, outcome);
+      to.flush();
     }
   };
   const problemsOf = async (of = log) => (await of.verify()).problems;
@@ -48,14 +49,14 @@ describe('AuditLog', () => {
     kept = new Map([['signing-key', await newSigningKey()]]);
     keeper = { get: async (name) => kept.get(name), set: async (name, value) => void kept.set(name, value) };
     log = open();
-    fill(log, 5);
+    await fill(log, 5);
     log.act({ act: 'paused', window: 'win-1' });
   });
   afterEach(() => bench.close());
 
   it('verifies what it wrote', async () => {
     await log.checkpoint();
-    fill(log, 2, 'y');
+    await fill(log, 2, 'y');
     await log.checkpoint();
     await log.checkpoint();
     assert.deepEqual(await log.verify(), { entries: 15, chains: 1, checkpoints: 2, problems: [] });
@@ -69,7 +70,7 @@ describe('AuditLog', () => {
 
   it('takes two windows that write in turn, a chain each', async () => {
     const other = open();
-    for (let i = 0; i < 10; i++) fill(i % 2 ? log : other, 1, `t${i}`);
+    for (let i = 0; i < 10; i++) await fill(i % 2 ? log : other, 1, `t${i}`);
     await Promise.all([log.checkpoint(), other.checkpoint()]);
     const { chains, problems } = await other.verify();
     assert.deepEqual([chains, problems], [2, []]);
@@ -84,16 +85,28 @@ describe('AuditLog', () => {
     'an edited hash': [`UPDATE audit SET hash = '0' WHERE n = 4`, /entry 4 was changed|entry 5 was changed/],
     'a text that is no JSON any more': [`UPDATE audit SET body = 'x' WHERE n = 3`, /entry 3 was changed/],
     'a removed entry': ['DELETE FROM audit WHERE n = 4', /entry 4 is missing/],
-    'a removed entry before one that is no JSON': [`DELETE FROM audit WHERE n = 4; UPDATE audit SET body = 'x' WHERE n = 5`, /entry 4 is missing/],
+    'a removed entry before one that is no JSON': [
+      `DELETE FROM audit WHERE n = 4; UPDATE audit SET body = 'x' WHERE n = 5`,
+      /entry 4 is missing/,
+    ],
     'removed entries': ['DELETE FROM audit WHERE n IN (3, 4, 5)', /entry 3 to 5 is missing/],
     'a removed beginning': ['DELETE FROM audit WHERE n < 3', /entry 1 to 2 is missing/],
-    'two entries in the other order': ['UPDATE audit SET n = -n WHERE n IN (4, 6); UPDATE audit SET n = CASE n WHEN -4 THEN 6 ELSE 4 END WHERE n < 0', /entry 4 was changed/],
-    'a removed entry that the next ones close up to': ['DELETE FROM audit WHERE n = 4; UPDATE audit SET n = -(n - 1) WHERE n > 4; UPDATE audit SET n = -n WHERE n < 0', /entry 4 was changed/],
+    'two entries in the other order': [
+      'UPDATE audit SET n = -n WHERE n IN (4, 6); UPDATE audit SET n = CASE n WHEN -4 THEN 6 ELSE 4 END WHERE n < 0',
+      /entry 4 was changed/,
+    ],
+    'a removed entry that the next ones close up to': [
+      'DELETE FROM audit WHERE n = 4; UPDATE audit SET n = -(n - 1) WHERE n > 4; UPDATE audit SET n = -n WHERE n < 0',
+      /entry 4 was changed/,
+    ],
     'an inserted entry': [
       `UPDATE audit SET n = -(n + 1) WHERE n > 4; UPDATE audit SET n = -n WHERE n < 0; INSERT INTO audit (chain, n, at, kind, exchange, body, hash) SELECT chain, 5, at, 'outcome', 'x-9', body, hash FROM audit WHERE n = 4`,
       /entry 5 was changed/,
     ],
-    'an entry put at the end': [`INSERT INTO audit (chain, n, at, kind, exchange, body, hash) SELECT chain, 12, at, kind, exchange, body, hash FROM audit WHERE n = 2`, /entry 12 was changed/],
+    'an entry put at the end': [
+      `INSERT INTO audit (chain, n, at, kind, exchange, body, hash) SELECT chain, 12, at, kind, exchange, body, hash FROM audit WHERE n = 2`,
+      /entry 12 was changed/,
+    ],
   };
   for (const [what, [sql, finds]] of Object.entries(changes))
     it(`finds ${what}`, async () => {
@@ -111,7 +124,7 @@ describe('AuditLog', () => {
 
     it('finds a removed chain', async () => {
       const other = open();
-      fill(other, 2);
+      await fill(other, 2);
       await other.checkpoint();
       bench.outside.exec(`DELETE FROM audit WHERE chain = '${other.chain}'`);
       assert.match((await problemsOf()).join(), new RegExp(`Chain ${other.chain}: .* no longer there`));
@@ -120,7 +133,7 @@ describe('AuditLog', () => {
     it('finds a chain that was written anew from some entry on', async () => {
       bench.outside.exec('DELETE FROM audit WHERE n > 6');
       const forged = open();
-      fill(forged, 3);
+      await fill(forged, 3);
       bench.outside.exec(`DELETE FROM audit WHERE chain <> '${forged.chain}'`);
       assert.ok((await problemsOf()).length > 0);
     });
@@ -132,14 +145,22 @@ describe('AuditLog', () => {
       let previous = '';
       for (const row of rows) {
         const body = String(row['body']).replace('"ok"', '"denied"');
-        previous = entryHash(previous, String(row['chain']), Number(row['n']), Number(row['at']), String(row['kind']), row['exchange'] === null ? null : String(row['exchange']), body);
+        previous = entryHash(
+          previous,
+          String(row['chain']),
+          Number(row['n']),
+          Number(row['at']),
+          String(row['kind']),
+          row['exchange'] === null ? null : String(row['exchange']),
+          body,
+        );
         bench.outside.prepare('UPDATE audit SET body = ?, hash = ? WHERE seq = ?').run(body, previous, row['seq'] ?? null);
       }
       assert.match((await problemsOf()).join(), /entry 11 is not the one that was signed/);
     });
 
     it('finds a cut tail together with the signatures over it', async () => {
-      fill(log, 1, 'y');
+      await fill(log, 1, 'y');
       await log.checkpoint();
       bench.outside.exec('DELETE FROM audit WHERE n > 11; DELETE FROM checkpoint WHERE id = 2');
       assert.match((await problemsOf()).join(), /newest checkpoint is gone/);
@@ -151,9 +172,9 @@ describe('AuditLog', () => {
     });
 
     it('finds a signature by somebody else, and a removed one in between', async () => {
-      fill(log, 1, 'y');
+      await fill(log, 1, 'y');
       await log.checkpoint();
-      fill(log, 1, 'z');
+      await fill(log, 1, 'z');
       await log.checkpoint();
       bench.outside.exec('DELETE FROM checkpoint WHERE id = 2');
       assert.match((await problemsOf()).join(), /before checkpoint 3 was removed/);
@@ -164,7 +185,7 @@ describe('AuditLog', () => {
     const rollBack = async (): Promise<AuditLog> => {
       bench.outside.exec('PRAGMA wal_checkpoint(TRUNCATE)');
       copyFileSync(bench.path, `${bench.path}.old`);
-      fill(log, 3, 'later');
+      await fill(log, 3, 'later');
       await log.checkpoint();
       const db = Database.open(`${bench.path}.old`);
       return openOn(db);
@@ -177,7 +198,7 @@ describe('AuditLog', () => {
 
     it('still finds it after the older copy was written to and signed', async () => {
       const older = await rollBack();
-      fill(older, 2, 'new');
+      await fill(older, 2, 'new');
       await older.checkpoint();
       await older.checkpoint();
       assert.match((await problemsOf(older)).join(), /A checkpoint before checkpoint 2 was removed/);
@@ -186,40 +207,68 @@ describe('AuditLog', () => {
     it('still finds that all signatures were removed after a new one', async () => {
       bench.outside.exec('DELETE FROM checkpoint; DELETE FROM audit WHERE n > 3');
       const next = open();
-      fill(next, 1, 'new');
+      await fill(next, 1, 'new');
       await next.checkpoint();
       assert.match((await problemsOf(next)).join(), /was removed/);
     });
   });
 
-  it('writes nothing once it is closed, and says so', () => {
+  it('writes nothing once it is closed, and says so', async () => {
     log.dispose();
-    assert.throws(() => log.open('x', intent), StoreError);
+    await assert.rejects(log.open('x', intent), StoreError);
   });
 
   it('throws where it can not write, and goes on without a gap afterwards', async () => {
     bench.outside.exec(`CREATE TRIGGER no BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END`);
-    assert.throws(() => log.open('x', intent), StoreError);
+    await assert.rejects(Promise.all([log.open('x', intent), log.open('y', intent)]), StoreError);
     bench.outside.exec('DROP TRIGGER no');
-    fill(log, 1, 'after');
+    await fill(log, 1, 'after');
     assert.deepEqual(await problemsOf(), []);
   });
 
-  it('gives calls with their outcomes, newest first, page by page', () => {
-    log.open('open', { ...intent, server: 'srv-2' });
+  it('gives calls with their outcomes, newest first, page by page', async () => {
+    await log.open('open', { ...intent, server: 'srv-2' });
     const all = log.activities({ limit: 100 });
     assert.deepEqual(
       all.map((a) => [a.exchange, a.outcome?.result]),
       [['open', undefined], ...[4, 3, 2, 1, 0].map((i) => [`x-${i}`, 'ok'])],
     );
     const page = log.activities({ limit: 2, before: all[1]?.seq ?? 0 });
-    assert.deepEqual(page.map((a) => a.exchange), ['x-3', 'x-2']);
-    assert.deepEqual(log.activities({ limit: 9, server: 'srv-2' }).map((a) => a.exchange), ['open']);
+    assert.deepEqual(
+      page.map((a) => a.exchange),
+      ['x-3', 'x-2'],
+    );
+    assert.deepEqual(
+      log.activities({ limit: 9, server: 'srv-2' }).map((a) => a.exchange),
+      ['open'],
+    );
     assert.equal(log.entries({ exchange: 'x-1', limit: 9 }).length, 2);
   });
 
+  it('has an intent in the file when it says so, though many are written at once', async () => {
+    let stored = 0;
+    await Promise.all(
+      Array.from({ length: 50 }, async (_, i) => {
+        await log.open(`now-${i}`, intent);
+        stored += Number(bench.outside.prepare('SELECT count(*) AS n FROM audit WHERE exchange = ?').get(`now-${i}`)?.['n']);
+      }),
+    );
+    assert.equal(stored, 50);
+  });
+
+  it('keeps outcomes that can not be written until they can', async () => {
+    await log.open('late', intent);
+    bench.outside.exec(`CREATE TRIGGER no BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END`);
+    log.close('late', outcome);
+    clock.advance(1000);
+    assert.equal(log.activities({ limit: 1 })[0]?.outcome, undefined);
+    bench.outside.exec('DROP TRIGGER no');
+    assert.equal(log.activities({ limit: 1 })[0]?.outcome?.result, 'ok');
+    assert.deepEqual(await problemsOf(), []);
+  });
+
   it('can be told to stop verifying', async () => {
-    fill(log, 2000, 'many');
+    await Promise.all(Array.from({ length: 2500 }, (_, i) => log.open(`many-${i}`, intent)));
     await assert.rejects(log.verify(AbortSignal.abort()), { name: 'AbortError' });
   });
 

@@ -27,7 +27,19 @@ describe('Capabilities', () => {
     const capabilities = new Capabilities();
     const { token } = capabilities.issue(principal, 'srv-a');
     const other = token.startsWith('A') ? `B${token.slice(1)}` : `A${token.slice(1)}`;
-    for (const header of [undefined, '', token, bearer(other), bearer(''), `Basic ${token}`, bearer(`${token} `), bearer(`${token}x`), `Bearer  ${token}`, `${bearer(token)}, ${bearer(token)}`, bearer(token).padEnd(600)])
+    for (const header of [
+      undefined,
+      '',
+      token,
+      bearer(other),
+      bearer(''),
+      `Basic ${token}`,
+      bearer(`${token} `),
+      bearer(`${token}x`),
+      `Bearer  ${token}`,
+      `${bearer(token)}, ${bearer(token)}`,
+      bearer(token).padEnd(600),
+    ])
       assert.equal(capabilities.authenticate(header, 'srv-a').kind, 'unknown', String(header));
   });
 
@@ -41,7 +53,11 @@ describe('Capabilities', () => {
 
   it('tells a token that was revoked from one that never was', () => {
     const capabilities = new Capabilities();
-    const [a, b, c] = [capabilities.issue(principal, 'srv-a'), capabilities.issue(principal, 'srv-a'), capabilities.issue(principal, 'srv-b')];
+    const [a, b, c] = [
+      capabilities.issue(principal, 'srv-a'),
+      capabilities.issue(principal, 'srv-a'),
+      capabilities.issue(principal, 'srv-b'),
+    ];
     assert.deepEqual(capabilities.revokeServer('srv-a'), [a.capability.id, b.capability.id]);
     assert.deepEqual(capabilities.revokeServer('srv-a'), []);
     assert.equal(capabilities.authenticate(bearer(a.token), 'srv-a').kind, 'expired');

@@ -4,19 +4,27 @@ import type { Target } from '../../../src/authorization/grant.ts';
 import type { Principal } from '../../../src/mcp/principal.ts';
 import { StoreError } from '../../../src/common/errors.ts';
 import { Generations } from '../../../src/store/generations.ts';
-import { Bench } from '../../support/database.ts';
+import { Bench, nextTurn } from '../../support/database.ts';
 import { ManualClock } from '../../support/manualClock.ts';
 
 const principal: Principal = { client: 'vscode', window: 'win-1' };
 const echo: Target = { kind: 'tools', names: ['echo'] };
-const allow = (part: Partial<NewGrant> = {}): NewGrant => ({ server: 'srv-1', target: echo, effect: 'allow', scope: {}, givenBy: 'tree', ...part });
+const allow = (part: Partial<NewGrant> = {}): NewGrant => ({
+  server: 'srv-1',
+  target: echo,
+  effect: 'allow',
+  scope: {},
+  givenBy: 'tree',
+  ...part,
+});
 
 describe('Access', () => {
   let bench: Bench;
   let clock: ManualClock;
   let access: Access;
   const open = () => new Access(bench.window(), bench.key, new Generations(), clock);
-  const effect = (tool = 'echo', of = access) => of.decide(principal, { server: 'srv-1', serverLabel: 'S', method: 'tools/call', tool }).effect;
+  const effect = (tool = 'echo', of = access) =>
+    of.decide(principal, { server: 'srv-1', serverLabel: 'S', method: 'tools/call', tool }).effect;
 
   beforeEach(() => {
     bench = new Bench();
@@ -25,7 +33,7 @@ describe('Access', () => {
   });
   afterEach(() => bench.close());
 
-  it('denies until something is given, and again after it is revoked', () => {
+  it('denies until something is given, and again after it is revoked', async () => {
     assert.equal(effect(), 'deny');
     const { id } = access.give(allow());
     assert.equal(effect(), 'allow');
@@ -33,7 +41,7 @@ describe('Access', () => {
     assert.equal(effect(), 'deny');
   });
 
-  it('keeps one row for one answer given twice, and the newest effect', () => {
+  it('keeps one row for one answer given twice, and the newest effect', async () => {
     access.give(allow());
     access.give(allow());
     access.give(allow({ effect: 'deny' }));
@@ -41,14 +49,17 @@ describe('Access', () => {
     assert.equal(effect(), 'deny');
   });
 
-  it('holds in the other window at its next call', () => {
+  it('holds in the other window at its next call', async () => {
     const other = open();
     other.give(allow());
+    await nextTurn();
     assert.equal(effect(), 'allow');
     other.setPaused(true);
+    await nextTurn();
     assert.equal(effect(), 'deny');
     other.setPaused(false);
     other.revokeServer('srv-1');
+    await nextTurn();
     assert.equal(effect(), 'deny');
   });
 
@@ -57,28 +68,30 @@ describe('Access', () => {
     deleted: `DELETE FROM signed_row WHERE collection = 'access-state'`,
     'deleted with its list': `DELETE FROM signed_row WHERE collection = 'access-state'; DELETE FROM manifest WHERE collection = 'access-state'`,
   }))
-    it(`stays paused when the pause is ${what} from outside`, () => {
+    it(`stays paused when the pause is ${what} from outside`, async () => {
       access.give(allow());
       access.setPaused(true);
-      bench.outside.exec(sql);
+      await bench.tamper(sql);
       assert.equal(effect(), 'deny');
       assert.ok(access.tampering().some((t) => t.collection === 'access-state'));
     });
 
-  it('does not go back to an earlier state that is put back whole', () => {
+  it('does not go back to an earlier state that is put back whole', async () => {
     access.give(allow());
     access.setPaused(false);
-    bench.outside.exec('CREATE TABLE r AS SELECT * FROM signed_row; CREATE TABLE m AS SELECT * FROM manifest');
+    await bench.tamper('CREATE TABLE r AS SELECT * FROM signed_row; CREATE TABLE m AS SELECT * FROM manifest');
     access.setPaused(true);
     access.revokeServer('srv-1');
-    bench.outside.exec('DELETE FROM signed_row; DELETE FROM manifest; INSERT INTO signed_row SELECT * FROM r; INSERT INTO manifest SELECT * FROM m');
+    await bench.tamper(
+      'DELETE FROM signed_row; DELETE FROM manifest; INSERT INTO signed_row SELECT * FROM r; INSERT INTO manifest SELECT * FROM m',
+    );
     assert.equal(effect(), 'deny');
     assert.equal(access.policy().paused, true);
     access.setPaused(false);
     assert.equal(effect(), 'deny');
   });
 
-  it('sets a tool in one step: no window ever sees the wider grant alone', () => {
+  it('sets a tool in one step: no window ever sees the wider grant alone', async () => {
     access.start('srv-1', 'everything', 'wizard');
     access.set('srv-1', echo, 'deny', 'tree');
     const other = open();
@@ -88,15 +101,15 @@ describe('Access', () => {
     assert.deepEqual(new Set(seen), new Set(['ask']));
   });
 
-  it('leaves the old grant where the new one can not be written', () => {
+  it('leaves the old grant where the new one can not be written', async () => {
     access.start('srv-1', 'everything', 'wizard');
     access.set('srv-1', echo, 'deny', 'tree');
-    bench.outside.exec(`CREATE TRIGGER no BEFORE INSERT ON signed_row BEGIN SELECT RAISE(ABORT, 'no'); END`);
+    await bench.tamper(`CREATE TRIGGER no BEFORE INSERT ON signed_row BEGIN SELECT RAISE(ABORT, 'no'); END`);
     assert.throws(() => access.set('srv-1', echo, 'ask', 'tree'), StoreError);
     assert.equal(effect(), 'deny');
   });
 
-  it('asks again after “15 minutes” where the user had set the tool to ask', () => {
+  it('asks again after “15 minutes” where the user had set the tool to ask', async () => {
     access.start('srv-1', 'everything', 'wizard');
     access.set('srv-1', echo, 'ask', 'tree');
     access.give(allow({ expiresAt: clock.now() + 900_000, givenBy: 'prompt' }));
@@ -105,7 +118,7 @@ describe('Access', () => {
     assert.equal(effect(), 'ask');
   });
 
-  it('starts a server as the user chose', () => {
+  it('starts a server as the user chose', async () => {
     const start = (choice: Parameters<Access['start']>[1]) => {
       access.start('srv-1', choice, 'wizard');
       return effect();
@@ -113,7 +126,7 @@ describe('Access', () => {
     assert.deepEqual([start('everything'), start('ask'), start('reading'), start('nothing')], ['allow', 'ask', 'deny', 'deny']);
   });
 
-  it('forgets what ended long ago when something is given, not before', () => {
+  it('forgets what ended long ago when something is given, not before', async () => {
     access.give(allow({ expiresAt: clock.now() + 1000 }));
     clock.advance(2000);
     access.give(allow({ server: 'srv-2' }));
@@ -123,7 +136,7 @@ describe('Access', () => {
     assert.equal(access.all().length, 1);
   });
 
-  it('says when a grant ends', () => {
+  it('says when a grant ends', async () => {
     const end = clock.now() + 1000;
     access.give(allow({ expiresAt: end }));
     let ended = 0;
@@ -136,10 +149,10 @@ describe('Access', () => {
     assert.deepEqual([ended, access.nextExpiry()], [1, undefined]);
   });
 
-  it('throws where it can not read, so that the caller denies', () => {
+  it('throws where it can not read, so that the caller denies', async () => {
     access.give(allow());
     const other = open();
-    bench.outside.exec('DROP TABLE manifest');
+    await bench.tamper('DROP TABLE manifest');
     assert.throws(() => effect('echo', other), StoreError);
     assert.throws(() => effect(), StoreError);
   });

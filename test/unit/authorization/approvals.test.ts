@@ -1,16 +1,29 @@
 import assert from 'node:assert/strict';
 import { Access } from '../../../src/authorization/access.ts';
-import { Approvals, SHORT_GRANT_MS, targetOf, type Answer, type ApprovalRequest, type Approver } from '../../../src/authorization/approvals.ts';
+import {
+  Approvals,
+  SHORT_GRANT_MS,
+  targetOf,
+  type Answer,
+  type ApprovalRequest,
+  type Approver,
+} from '../../../src/authorization/approvals.ts';
 import type { Call } from '../../../src/authorization/decide.ts';
 import type { Decision } from '../../../src/mcp/decision.ts';
 import type { Principal } from '../../../src/mcp/principal.ts';
 import { Generations } from '../../../src/store/generations.ts';
-import { Bench } from '../../support/database.ts';
+import { Bench, nextTurn } from '../../support/database.ts';
 import { ManualClock } from '../../support/manualClock.ts';
 
 /** Keeps questions until the test answers them. */
 class HeldApprover implements Approver {
-  readonly asked: { readonly request: ApprovalRequest; readonly waiting: number; readonly signal: AbortSignal; readonly answer: (a: Answer) => void; readonly fail: (e: Error) => void }[] = [];
+  readonly asked: {
+    readonly request: ApprovalRequest;
+    readonly waiting: number;
+    readonly signal: AbortSignal;
+    readonly answer: (a: Answer) => void;
+    readonly fail: (e: Error) => void;
+  }[] = [];
 
   ask(request: ApprovalRequest, waiting: number, signal: AbortSignal): Promise<Answer> {
     return new Promise((answer, fail) => this.asked.push({ request, waiting, signal, answer, fail }));
@@ -68,9 +81,15 @@ describe('Approvals', () => {
     const same = [ask('a'), ask('a'), ask('a')];
     const other = ask('b');
     approver.asked[0]?.answer('always');
-    assert.deepEqual((await Promise.all(same)).map((d) => d.effect), ['allow', 'allow', 'allow']);
+    assert.deepEqual(
+      (await Promise.all(same)).map((d) => d.effect),
+      ['allow', 'allow', 'allow'],
+    );
     await turn();
-    assert.deepEqual(approver.asked.map((q) => q.request.call.tool), ['a', 'b']);
+    assert.deepEqual(
+      approver.asked.map((q) => q.request.call.tool),
+      ['a', 'b'],
+    );
     approver.asked[1]?.answer('deny');
     assert.equal((await other).effect, 'deny');
     assert.equal(access.decide(principal, callOf('a')).effect, 'allow');
@@ -178,6 +197,7 @@ describe('Approvals', () => {
       const other = new Access(bench.window(), bench.key, new Generations(), clock);
       const decision = ask('a');
       other.setPaused(true);
+      await nextTurn();
       approver.asked[0]?.answer(answer);
       assert.equal((await decision).effect, 'deny');
     });
@@ -200,7 +220,7 @@ describe('Approvals', () => {
 
   it('denies when the answer can not be stored', async () => {
     const decision = ask('a');
-    bench.outside.exec(`CREATE TRIGGER no BEFORE INSERT ON signed_row BEGIN SELECT RAISE(ABORT, 'no'); END`);
+    await bench.tamper(`CREATE TRIGGER no BEFORE INSERT ON signed_row BEGIN SELECT RAISE(ABORT, 'no'); END`);
     approver.asked[0]?.answer('always');
     const { effect, reason } = await decision;
     assert.equal(effect, 'deny');
@@ -215,7 +235,7 @@ describe('Approvals', () => {
 });
 
 describe('targetOf', () => {
-  it('is the narrowest that covers the call', () => {
+  it('is the narrowest that covers the call', async () => {
     assert.deepEqual(targetOf(callOf('a')), { kind: 'tools', names: ['a'] });
     assert.deepEqual(targetOf({ ...callOf('a'), tool: undefined, method: 'resources/read' }), { kind: 'resources' });
     assert.deepEqual(targetOf({ ...callOf('a'), tool: undefined, method: 'x/y' }), { kind: 'methods', names: ['x/y'] });

@@ -9,7 +9,17 @@ const principal: Principal = { client: 'vscode', window: 'win-1', workspace: 'ws
 const call: Call = { server: 'srv-1', serverLabel: 'GitHub', method: 'tools/call', tool: 'echo', reads: false };
 
 function grant(part: Partial<Grant> = {}): Grant {
-  return { version: 1, id: 'grant-1', server: 'srv-1', target: { kind: 'all-tools' }, effect: 'allow', scope: {}, createdAt: NOW, givenBy: 'tree', ...part };
+  return {
+    version: 1,
+    id: 'grant-1',
+    server: 'srv-1',
+    target: { kind: 'all-tools' },
+    effect: 'allow',
+    scope: {},
+    createdAt: NOW,
+    givenBy: 'tree',
+    ...part,
+  };
 }
 
 const effect = (grants: readonly Grant[], c: Partial<Call> = {}, p: Principal = principal, now = NOW, paused = false) =>
@@ -34,7 +44,12 @@ describe('decide', () => {
     ['resources allowed', [{ target: { kind: 'resources' } }], { method: 'resources/read', tool: undefined }, 'allow'],
     ['prompts are no resources', [{ target: { kind: 'resources' } }], { method: 'prompts/get', tool: undefined }, 'deny'],
     ['an unknown method: deny', [{}, { target: { kind: 'resources' } }], { method: 'tools/delete', tool: undefined }, 'deny'],
-    ['an unknown method that is named: allow', [{ target: { kind: 'methods', names: ['x/y'] } }], { method: 'x/y', tool: undefined }, 'allow'],
+    [
+      'an unknown method that is named: allow',
+      [{ target: { kind: 'methods', names: ['x/y'] } }],
+      { method: 'x/y', tool: undefined },
+      'allow',
+    ],
     ['a named method does not open tools', [{ target: { kind: 'methods', names: ['tools/call'] } }], {}, 'deny'],
     ['what every connection needs: allow', [], { method: 'tools/list', tool: undefined }, 'allow'],
     ['the stream: allow', [], { method: undefined, tool: undefined }, 'allow'],
@@ -42,7 +57,9 @@ describe('decide', () => {
   for (const [what, grants, c, expected] of table) it(what, () => assert.equal(effect(grants.map(grant), c), expected));
 
   it('denies everything while paused, the handshake too', () => {
-    for (const method of ['tools/call', 'initialize', undefined]) assert.equal(effect([grant()], { method }, principal, NOW, true), 'deny');
+    assert.equal(effect([grant()], {}, principal, NOW, true), 'deny');
+    for (const method of ['initialize', 'notifications/initialized', undefined])
+      assert.equal(effect([grant()], { method, tool: undefined }, principal, NOW, true), 'deny');
   });
 
   it('counts a grant up to its end, not beyond, and not when the clock was set back before it', () => {
@@ -65,14 +82,25 @@ describe('decide', () => {
   it('gives a reason that names the tool, its server and what to do, and hides nothing in it', () => {
     const { reason } = decide(principal, { ...call, tool: 'ec\u202eho' }, [], { paused: false }, NOW);
     assert.match(reason, /“ec\\u\{202e\}ho” of GitHub is not allowed\. The user can allow it/);
-    const denied = decide(principal, call, [grant({ effect: 'deny', expiresAt: NOW + 60_000, scope: { workspace: 'ws-1', workspaceName: 'Shop' } })], { paused: false }, NOW);
+    const denied = decide(
+      principal,
+      call,
+      [grant({ effect: 'deny', expiresAt: NOW + 60_000, scope: { workspace: 'ws-1', workspaceName: 'Shop' } })],
+      { paused: false },
+      NOW,
+    );
     assert.match(denied.reason, /is denied by the user in Shop until 2026-06-01 00:01 UTC\. Don’t try again/);
     assert.deepEqual(denied.by, { kind: 'grant', grant: 'grant-1' });
   });
 
   describe('whatever the grants', () => {
     const target: fc.Arbitrary<Grant['target']> = fc.oneof(
-      fc.constantFrom<Grant['target']>({ kind: 'all-tools' }, { kind: 'reading-tools' }, { kind: 'resources' }, { kind: 'methods', names: ['tools/call', 'x/y'] }),
+      fc.constantFrom<Grant['target']>(
+        { kind: 'all-tools' },
+        { kind: 'reading-tools' },
+        { kind: 'resources' },
+        { kind: 'methods', names: ['tools/call', 'x/y'] },
+      ),
       fc.subarray(['echo', 'add', 'Echo'], { minLength: 1 }).map((names): Grant['target'] => ({ kind: 'tools', names })),
     );
     const someGrant = fc.record({
@@ -81,7 +109,14 @@ describe('decide', () => {
       server: fc.constantFrom('srv-1', 'srv-2'),
       target,
       effect: fc.constantFrom('allow', 'ask', 'deny'),
-      scope: fc.record({ client: fc.constantFrom('vscode', 'agent'), window: fc.constantFrom('win-1', 'win-2'), workspace: fc.constantFrom('ws-1', 'ws-2') }, { requiredKeys: [] }),
+      scope: fc.record(
+        {
+          client: fc.constantFrom('vscode', 'agent'),
+          window: fc.constantFrom('win-1', 'win-2'),
+          workspace: fc.constantFrom('ws-1', 'ws-2'),
+        },
+        { requiredKeys: [] },
+      ),
       createdAt: fc.constant(NOW),
       expiresAt: fc.constantFrom(undefined, NOW - 1, NOW + 1),
       givenBy: fc.constant('tree'),
@@ -94,7 +129,9 @@ describe('decide', () => {
       (g.scope.client ?? 'vscode') === 'vscode' &&
       (g.scope.window ?? 'win-1') === 'win-1' &&
       (g.scope.workspace ?? 'ws-1') === 'ws-1' &&
-      (g.target.kind === 'all-tools' || (g.target.kind === 'reading-tools' && c.reads) || (g.target.kind === 'tools' && g.target.names.includes(c.tool)));
+      (g.target.kind === 'all-tools' ||
+        (g.target.kind === 'reading-tools' && c.reads) ||
+        (g.target.kind === 'tools' && g.target.names.includes(c.tool)));
     const check = (property: (gs: Grant[], c: { tool: string; reads: boolean }) => void, seed: number) =>
       fc.assert(fc.property(grants, someCall, property), { seed, numRuns: 400 });
 
@@ -114,8 +151,7 @@ describe('decide', () => {
         if (decision.effect === 'allow') assert.ok(gs.some((g) => g.effect === 'allow' && applies(g, c)));
       }, 3));
 
-    it('the order of the grants does not matter', () =>
-      check((gs, c) => assert.equal(effect([...gs].reverse(), c), effect(gs, c)), 4));
+    it('the order of the grants does not matter', () => check((gs, c) => assert.equal(effect([...gs].reverse(), c), effect(gs, c)), 4));
 
     it('one more deny never opens anything', () =>
       check((gs, c) => {

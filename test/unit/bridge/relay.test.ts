@@ -256,13 +256,14 @@ describe('bridge: relay', () => {
     });
 
     it('outlasts a full backlog', async () => {
-      const crowd = new Agent(folder, { ...SHORT, longestLookMs: 500 });
+      const crowd = new Agent(folder, { ...SHORT, windowReturnMs: 20_000, longestLookMs: 500 });
       window.handler = (seen, response) => json(response, { jsonrpc: '2.0', id: bodyOf(seen).id, result: {} });
-      const answers = await Promise.all(Array.from({ length: 1_000 }, (_, i) => crowd.call('tools/call', {}, `c${i}`)));
-      assert.equal(answers.filter((answer) => answer.result).length, 1_000);
-      assert.equal(window.seen.length, 1_000, 'nothing was sent twice');
+      // Node listens with a backlog of 511.
+      const answers = await Promise.all(Array.from({ length: 700 }, (_, i) => crowd.call('tools/call', {}, `c${i}`)));
+      assert.equal(answers.filter((answer) => answer.result).length, 700);
+      assert.equal(window.seen.length, 700, 'nothing was sent twice');
       await crowd.relay.close();
-    }).timeout(10_000);
+    }).timeout(30_000);
 
     it('answers a broken line at once and goes on', async () => {
       await agent.open();

@@ -16,6 +16,13 @@ describe('visible', () => {
 
 describe('remaining', () => {
   it('speaks in the unit that fits', () => {
-    assert.deepEqual([45_000, 60_000, 14 * 60_000, 3 * 3_600_000, 50 * 3_600_000, -5].map(remaining), ['45 s', '1 min', '14 min', '3 h', '2 d', '0 s']);
+    assert.deepEqual([45_000, 60_000, 14 * 60_000, 3 * 3_600_000, 50 * 3_600_000, -5].map(remaining), [
+      '45 s',
+      '1 min',
+      '14 min',
+      '3 h',
+      '2 d',
+      '0 s',
+    ]);
   });
 });

@@ -46,7 +46,10 @@ describe('CredentialRegistry', () => {
     registry.used(id);
     clock.advance(1000);
     await registry.forget(id);
-    assert.deepEqual([registry.get(id), registry.lastUse(id), await registry.vault.open(id, A)], [undefined, undefined, { ok: false, reason: 'missing' }]);
+    assert.deepEqual(
+      [registry.get(id), registry.lastUse(id), await registry.vault.open(id, A)],
+      [undefined, undefined, { ok: false, reason: 'missing' }],
+    );
   });
 
   it('gathers uses and adds those of other windows', async () => {
@@ -61,7 +64,7 @@ describe('CredentialRegistry', () => {
 
   it('does not let an edited row bind the value to another origin', async () => {
     const { id } = await seal();
-    bench.outside.exec(`UPDATE signed_row SET body = replace(body, '${A}', 'https://evil.example')`);
+    await bench.tamper(`UPDATE signed_row SET body = replace(body, '${A}', 'https://evil.example')`);
     assert.equal(registry.get(id), undefined);
     assert.deepEqual(await registry.vault.open(id, 'https://evil.example'), { ok: false, reason: 'other-origin' });
   });

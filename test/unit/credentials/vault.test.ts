@@ -38,8 +38,18 @@ describe('Vault', () => {
     assert.ok(opened.ok && opened.secret.expose() === value && opened.revision === 1);
   });
 
-  for (const origin of ['https://b.example', 'http://a.example', 'https://a.example:8443', 'https://a.example/', 'https://A.example', 'https://a.example.b.example', '', 'null'])
-    it(`does not open for ${JSON.stringify(origin)}`, async () => assert.deepEqual(await vault.open('cred-1', origin), { ok: false, reason: 'other-origin' }));
+  for (const origin of [
+    'https://b.example',
+    'http://a.example',
+    'https://a.example:8443',
+    'https://a.example/',
+    'https://A.example',
+    'https://a.example.b.example',
+    '',
+    'null',
+  ])
+    it(`does not open for ${JSON.stringify(origin)}`, async () =>
+      assert.deepEqual(await vault.open('cred-1', origin), { ok: false, reason: 'other-origin' }));
 
   it('has nothing for an unknown or forgotten credential', async () => {
     assert.deepEqual(await vault.open('cred-2', A), { ok: false, reason: 'missing' });
@@ -64,7 +74,10 @@ describe('Vault', () => {
   it('says when the keyring is locked or forgets, without the value, and comes back', async () => {
     for (const mood of ['locked', 'forgetful'] as const) {
       store.mood = mood;
-      await assert.rejects(vault.seal('cred-3', new Secret(value), [A], 1), (e: unknown) => e instanceof VaultError && tracesIn(inspect(e, { depth: 9 }), value).length === 0);
+      await assert.rejects(
+        vault.seal('cred-3', new Secret(value), [A], 1),
+        (e: unknown) => e instanceof VaultError && tracesIn(inspect(e, { depth: 9 }), value).length === 0,
+      );
     }
     const fresh = new Vault(store);
     store.mood = 'locked';
@@ -74,7 +87,12 @@ describe('Vault', () => {
   });
 
   it('does not open what is no sealed value', async () => {
-    for (const text of ['nonsense', '{}', JSON.stringify({ version: 2, value, origins: [A], revision: 1 }), JSON.stringify({ version: 1, value, origins: '*', revision: 1 })]) {
+    for (const text of [
+      'nonsense',
+      '{}',
+      JSON.stringify({ version: 2, value, origins: [A], revision: 1 }),
+      JSON.stringify({ version: 1, value, origins: '*', revision: 1 }),
+    ]) {
       await store.store('culvert.credential.cred-9', text);
       assert.deepEqual(await vault.open('cred-9', A), { ok: false, reason: 'unreadable' });
     }

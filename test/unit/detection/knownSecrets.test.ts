@@ -60,7 +60,9 @@ describe('KnownSecrets', () => {
   it('finds hex in either and in mixed case', () => {
     fc.assert(
       fc.property(secretText, fc.infiniteStream(fc.boolean()), (value, upper) => {
-        const hex = Array.from(Buffer.from(value, 'utf8').toString('hex'), (c) => (upper.next().value === true ? c.toUpperCase() : c)).join('');
+        const hex = Array.from(Buffer.from(value, 'utf8').toString('hex'), (c) => (upper.next().value === true ? c.toUpperCase() : c)).join(
+          '',
+        );
         assert.equal(knowing(value).find(Buffer.from(`x${hex}y`))[0]?.form, 'hex' satisfies SecretForm);
       }),
       { seed: 3, numRuns: 100 },
@@ -73,7 +75,12 @@ describe('KnownSecrets', () => {
         const known = knowing(value);
         const form = new URLSearchParams({ v: value }).toString().slice(2);
         const strict = encodeURIComponent(value).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
-        const spellings = [encodeURIComponent(value), strict, form.replaceAll('+', '%20'), Array.from(Buffer.from(value), (b) => `%${b.toString(16).padStart(2, '0').toUpperCase()}`).join('')];
+        const spellings = [
+          encodeURIComponent(value),
+          strict,
+          form.replaceAll('+', '%20'),
+          Array.from(Buffer.from(value), (b) => `%${b.toString(16).padStart(2, '0').toUpperCase()}`).join(''),
+        ];
         for (const text of spellings) assert.ok(known.find(Buffer.from(`?a=${text}&b=1`)).length > 0, text);
       }),
       { seed: 4, numRuns: 150 },
@@ -97,7 +104,12 @@ describe('KnownSecrets', () => {
 
   it('finds nothing in text that holds none', () => {
     const known = knowing(madeUpSecret(), 'pa"ss\\wo"rd-9');
-    const text = Buffer.from(JSON.stringify({ a: 'An honest sentence about tokens, passwords and base64 like SGVsbG8gd29ybGQ=.'.repeat(50), b: 'deadbeef'.repeat(40) }));
+    const text = Buffer.from(
+      JSON.stringify({
+        a: 'An honest sentence about tokens, passwords and base64 like SGVsbG8gd29ybGQ=.'.repeat(50),
+        b: 'deadbeef'.repeat(40),
+      }),
+    );
     assert.deepEqual(known.find(text), []);
   });
 
@@ -116,7 +128,10 @@ describe('KnownSecrets', () => {
   it('looks only for what it is told to, and no more for what was taken out', () => {
     const known = knowing('abcdefgh', 'ijklmnop');
     const text = Buffer.from('abcdefgh ijklmnop');
-    assert.deepEqual(known.find(text, (id) => id === 's1').map((m) => m.id), ['s1']);
+    assert.deepEqual(
+      known.find(text, (id) => id === 's1').map((m) => m.id),
+      ['s1'],
+    );
     known.delete('s1');
     assert.deepEqual([known.find(text).length, known.size, known.has('s1'), known.has('s0')], [1, 1, false, true]);
   });

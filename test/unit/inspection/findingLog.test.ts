@@ -4,7 +4,14 @@ import type { Finding } from '../../../src/mcp/finding.ts';
 import { Bench } from '../../support/database.ts';
 import { ManualClock } from '../../support/manualClock.ts';
 
-const finding: Finding = { rule: 'known-secret', severity: 'high', subject: 'token', direction: 'to-agent', form: 'as is', action: 'redacted' };
+const finding: Finding = {
+  rule: 'known-secret',
+  severity: 'high',
+  subject: 'token',
+  direction: 'to-agent',
+  form: 'as is',
+  action: 'redacted',
+};
 
 describe('FindingLog', () => {
   let bench: Bench;
@@ -24,11 +31,14 @@ describe('FindingLog', () => {
     clock.advance(5);
     log.add([finding], { server: 's', tool: undefined, exchange: 'x3' });
     const list = log.list({ dismissed: false });
-    assert.deepEqual(list.map((f) => [f.tool, f.form, f.count, f.exchange]), [
-      [undefined, 'as is', 1, 'x3'],
-      ['t', 'as is', 2, 'x2'],
-      ['t', 'hex', 1, 'x2'],
-    ]);
+    assert.deepEqual(
+      list.map((f) => [f.tool, f.form, f.count, f.exchange]),
+      [
+        [undefined, 'as is', 1, 'x3'],
+        ['t', 'as is', 2, 'x2'],
+        ['t', 'hex', 1, 'x2'],
+      ],
+    );
     log.setDismissed(list[1]?.id ?? '', true);
     log.add([finding], { server: 's', tool: 't', exchange: 'x4' });
     assert.equal(log.list({ dismissed: false }).length, 2);

@@ -36,7 +36,10 @@ describe('Inspector.message', () => {
     ['within JSON within text', JSON.stringify({ deep: JSON.stringify({ token: secret }) })],
   ];
   const places: readonly (readonly [string, (value: string) => string])[] = [
-    ['a text of the content', (v) => `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":${JSON.stringify(`a ${v} b`)}}]}}`],
+    [
+      'a text of the content',
+      (v) => `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":${JSON.stringify(`a ${v} b`)}}]}}`,
+    ],
     ['structuredContent', (v) => `{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"a":[{"b":${JSON.stringify(v)}}]}}}`],
     ['a key', (v) => `{"jsonrpc":"2.0","id":1,"result":{${JSON.stringify(v)}:1,"z":[]}}`],
     ['error.data', (v) => `{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no","data":{"why":${JSON.stringify(v)}}}}`],
@@ -158,10 +161,13 @@ describe('Inspector.message', () => {
 
   it('names the credential in findings, never the value', () => {
     const { findings } = inspectorFor(secret).message(Buffer.from(JSON.stringify([secret, b64('')])));
-    assert.deepEqual(findings.map((f) => [f.rule, f.subject, f.direction, f.form, f.action]), [
-      ['known-secret', NAME, 'to-agent', 'as is', 'redacted'],
-      ['known-secret', NAME, 'to-agent', 'base64', 'redacted'],
-    ]);
+    assert.deepEqual(
+      findings.map((f) => [f.rule, f.subject, f.direction, f.form, f.action]),
+      [
+        ['known-secret', NAME, 'to-agent', 'as is', 'redacted'],
+        ['known-secret', NAME, 'to-agent', 'base64', 'redacted'],
+      ],
+    );
     assert.deepEqual(tracesIn(JSON.stringify(findings), secret), []);
   });
 });
@@ -183,7 +189,10 @@ describe('Inspector.outgoing', () => {
     assert.equal(look(`{"a":"${other}"}`).length, 1);
     assert.equal(look(`{"a":"${other.replace('t', '\\u0074')}"}`).length, 1);
     assert.equal(look('{}', [`x ${other}`]).length, 1);
-    assert.deepEqual(look(`{"a":"${other}"}`).map((f) => [f.direction, f.action]), [['to-server', 'blocked']]);
+    assert.deepEqual(
+      look(`{"a":"${other}"}`).map((f) => [f.direction, f.action]),
+      [['to-server', 'blocked']],
+    );
   });
 
   it('does not mind the server’s own', () => assert.deepEqual(look(`{"a":"${own}\\n"}`, [own]), []));

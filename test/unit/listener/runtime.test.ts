@@ -1,11 +1,35 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import { MAX_SOCKET_PATH_BYTES, prepareFolder, refuseFolder, runtimeFolderCandidates, type RuntimeEnvironment } from '../../../src/common/runtimeFolder.ts';
+import {
+  MAX_SOCKET_PATH_BYTES,
+  prepareFolder,
+  refuseFolder,
+  runtimeFolderCandidates,
+  type RuntimeEnvironment,
+} from '../../../src/common/runtimeFolder.ts';
 import { ListenerError } from '../../../src/common/errors.ts';
-import { capabilityPath, openRuntimeFolder, removeCapabilityFile, sweepRuntimeFolder, writeCapabilityFile } from '../../../src/listener/runtime.ts';
+import {
+  capabilityPath,
+  openRuntimeFolder,
+  removeCapabilityFile,
+  sweepRuntimeFolder,
+  writeCapabilityFile,
+} from '../../../src/listener/runtime.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 
 const uid = process.getuid?.() ?? -1;
@@ -16,7 +40,14 @@ describe('runtime folder', function () {
   let base: ReturnType<typeof temporaryFolder>;
   beforeEach(() => (base = temporaryFolder()));
   afterEach(() => base.remove());
-  const around = (part: Partial<RuntimeEnvironment> = {}): RuntimeEnvironment => ({ platform: 'darwin', env: { XDG_RUNTIME_DIR: base.path }, home: base.path, tmp: base.path, uid, ...part });
+  const around = (part: Partial<RuntimeEnvironment> = {}): RuntimeEnvironment => ({
+    platform: 'darwin',
+    env: { XDG_RUNTIME_DIR: base.path },
+    home: base.path,
+    tmp: base.path,
+    uid,
+    ...part,
+  });
 
   it('is made for this user alone', () => {
     const { folder, socketPath } = openRuntimeFolder(around());
@@ -74,7 +105,10 @@ describe('runtime folder', function () {
     const stranger = around({ uid: 4242, env: { XDG_RUNTIME_DIR: join(base.path, 'missing') } });
     assert.throws(
       () => openRuntimeFolder(stranger),
-      (error: unknown) => error instanceof ListenerError && error.code === 'CULVERT_LISTENER_NO_FOLDER' && /can't be created.*belongs to another user/s.test(error.message),
+      (error: unknown) =>
+        error instanceof ListenerError &&
+        error.code === 'CULVERT_LISTENER_NO_FOLDER' &&
+        /can't be created.*belongs to another user/s.test(error.message),
     );
     for (const folder of runtimeFolderCandidates(stranger)) rmSync(folder, { recursive: true, force: true });
   });
@@ -107,7 +141,12 @@ describe('runtime folder', function () {
       writeFileSync(join(folder, 'file.sock'), 'no socket');
       assert.equal(existsSync(join(folder, 'dead.sock')), true);
       await sweepRuntimeFolder(folder);
-      assert.deepEqual(readdirSync(folder).filter((n) => n.endsWith('.sock')).sort(), ['file.sock', 'live.sock']);
+      assert.deepEqual(
+        readdirSync(folder)
+          .filter((n) => n.endsWith('.sock'))
+          .sort(),
+        ['file.sock', 'live.sock'],
+      );
     });
 
     it('removes capability files of processes that are gone, and broken ones', async () => {
@@ -146,7 +185,10 @@ describe('runtime folder', function () {
 describe('runtimeFolderCandidates', () => {
   const around: RuntimeEnvironment = { platform: 'linux', env: {}, home: '/home/u', tmp: '/tmp', uid: 7 };
   it('is the same list for extension and bridge, with or without a clean environment', () => {
-    assert.deepEqual(runtimeFolderCandidates({ ...around, env: { XDG_RUNTIME_DIR: '/run/user/7' } }), ['/run/user/7/culvert', '/tmp/culvert-7']);
+    assert.deepEqual(runtimeFolderCandidates({ ...around, env: { XDG_RUNTIME_DIR: '/run/user/7' } }), [
+      '/run/user/7/culvert',
+      '/tmp/culvert-7',
+    ]);
     assert.deepEqual(runtimeFolderCandidates(around), ['/run/user/7/culvert', '/tmp/culvert-7']);
     assert.deepEqual(runtimeFolderCandidates({ ...around, platform: 'darwin', tmp: '/var/t' }), ['/var/t/culvert-7', '/tmp/culvert-7']);
   });

@@ -40,7 +40,29 @@ describe('JsonReader', () => {
   });
 
   it('agrees with JSON.parse on text that is nearly JSON', () => {
-    const token = fc.constantFrom('{', '}', '[', ']', ',', ':', '"a"', '"\\u00e4"', '"\\x"', '1', '-0', '01', '1.', '.5', '1e', '1e+2', 'true', 'nul', 'null', ' ', '"\t"');
+    const token = fc.constantFrom(
+      '{',
+      '}',
+      '[',
+      ']',
+      ',',
+      ':',
+      '"a"',
+      '"\\u00e4"',
+      '"\\x"',
+      '1',
+      '-0',
+      '01',
+      '1.',
+      '.5',
+      '1e',
+      '1e+2',
+      'true',
+      'nul',
+      'null',
+      ' ',
+      '"\t"',
+    );
     fc.assert(
       fc.property(fc.array(token, { minLength: 1, maxLength: 8 }), (tokens) => {
         const text = tokens.join('');
@@ -57,15 +79,24 @@ describe('JsonReader', () => {
     'a key repeated among many': `{${Array.from({ length: 40 }, (_, i) => `"k${i}":1`).join(',')},"k3":1}`,
   }))
     it(`refuses ${what}`, () => {
-      assert.throws(() => read(text), (e: unknown) => e instanceof JsonFault && e.kind === 'duplicate');
+      assert.throws(
+        () => read(text),
+        (e: unknown) => e instanceof JsonFault && e.kind === 'duplicate',
+      );
       read(text, 'allow');
     });
 
   it('refuses to go deeper than its limit, and goes as deep as that', () => {
     const nested = (n: number) => '['.repeat(n) + ']'.repeat(n);
     read(nested(MAX_DEPTH));
-    assert.throws(() => read(nested(MAX_DEPTH + 1)), (e: unknown) => e instanceof JsonFault && e.kind === 'depth');
-    assert.throws(() => read('{"a":'.repeat(MAX_DEPTH + 1)), (e: unknown) => e instanceof JsonFault && e.kind === 'depth');
+    assert.throws(
+      () => read(nested(MAX_DEPTH + 1)),
+      (e: unknown) => e instanceof JsonFault && e.kind === 'depth',
+    );
+    assert.throws(
+      () => read('{"a":'.repeat(MAX_DEPTH + 1)),
+      (e: unknown) => e instanceof JsonFault && e.kind === 'depth',
+    );
   });
 
   it('survives any bytes with a fault at worst', () => {
@@ -96,6 +127,13 @@ describe('applyEdits', () => {
     const bytes = Buffer.from('abc');
     assert.equal(applyEdits(bytes, []), bytes);
     const span = { start: 0, end: 2 };
-    assert.throws(() => applyEdits(bytes, [{ span, replacement: '' }, { span, replacement: '' }]), RangeError);
+    assert.throws(
+      () =>
+        applyEdits(bytes, [
+          { span, replacement: '' },
+          { span, replacement: '' },
+        ]),
+      RangeError,
+    );
   });
 });

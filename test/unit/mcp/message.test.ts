@@ -26,7 +26,11 @@ describe('readMessage', () => {
     ['a number', '5', -32600],
     ['a byte order mark', Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), Buffer.from(call)]), -32700],
     ['bad UTF-8', Buffer.concat([Buffer.from(call.slice(0, 60)), Buffer.from([0xc3, 0x28]), Buffer.from(call.slice(60))]), -32700],
-    ['an overlong slash', Buffer.concat([Buffer.from('{"jsonrpc":"2.0","method":"'), Buffer.from([0xc0, 0xaf]), Buffer.from('"}')]), -32700],
+    [
+      'an overlong slash',
+      Buffer.concat([Buffer.from('{"jsonrpc":"2.0","method":"'), Buffer.from([0xc0, 0xaf]), Buffer.from('"}')]),
+      -32700,
+    ],
     ['something behind it', `${call} {}`, -32700],
     ['a second message behind it', `${call}\n${call}`, -32700],
     ['a repeated method', '{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call"}', -32600],
@@ -56,7 +60,8 @@ describe('readMessage', () => {
   for (const [what, text, code] of refused) it(`refuses ${what} with ${code}`, () => assert.equal(codeOf(text), code));
 
   it('reads method, id, name and arguments as they stand', () => {
-    const text = '{ "jsonrpc":"2.0", "id":"\\u0061", "method":"tools/call", "params":{"arguments": {"n": 1.0} ,"name":" \\u0045cho\u00e9"}}';
+    const text =
+      '{ "jsonrpc":"2.0", "id":"\\u0061", "method":"tools/call", "params":{"arguments": {"n": 1.0} ,"name":" \\u0045cho\u00e9"}}';
     const message = read(text);
     assert.equal(message.kind, 'request');
     assert.equal(message.id, '"\\u0061"');
@@ -99,13 +104,17 @@ describe('readMessage', () => {
 
   it('reads whatever JSON.stringify makes of a call as JSON.parse does', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 3 })), (name, args) => {
-        const message = read(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args } }));
-        assert.equal(message.name, name);
-        const span = message.arguments;
-        assert.ok(span);
-        assert.deepEqual(JSON.parse(message.bytes.toString('utf8', span.start, span.end)), JSON.parse(JSON.stringify(args)));
-      }),
+      fc.property(
+        fc.string({ unit: 'grapheme', minLength: 1 }),
+        fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 3 })),
+        (name, args) => {
+          const message = read(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args } }));
+          assert.equal(message.name, name);
+          const span = message.arguments;
+          assert.ok(span);
+          assert.deepEqual(JSON.parse(message.bytes.toString('utf8', span.start, span.end)), JSON.parse(JSON.stringify(args)));
+        },
+      ),
       { seed: 4, numRuns: 200 },
     );
   });
@@ -119,7 +128,8 @@ describe('editorMetaSpans', () => {
       editorMetaSpans(message).map((span) => ({ span, replacement: '' })),
     ).toString();
   };
-  const withMeta = (meta: string) => `{"jsonrpc":"2.0","id":1, "method":"tools/call","params":{"name":"a","_meta":${meta},"arguments":{"vscode.x":1.0}}}`;
+  const withMeta = (meta: string) =>
+    `{"jsonrpc":"2.0","id":1, "method":"tools/call","params":{"name":"a","_meta":${meta},"arguments":{"vscode.x":1.0}}}`;
 
   for (const [before, after] of [
     ['{"vscode.a":1}', '{}'],
@@ -137,7 +147,10 @@ describe('editorMetaSpans', () => {
         const meta = Object.fromEntries(keys.map((k) => [k, { k }]));
         const text = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping', params: { _meta: meta } }, undefined, space);
         const kept = (JSON.parse(strip(text)) as { params: { _meta: object } }).params._meta;
-        assert.deepEqual(Object.keys(kept), keys.filter((k) => !k.startsWith('vscode.')));
+        assert.deepEqual(
+          Object.keys(kept),
+          keys.filter((k) => !k.startsWith('vscode.')),
+        );
       }),
       { seed: 5, numRuns: 200 },
     );

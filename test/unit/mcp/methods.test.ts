@@ -42,7 +42,10 @@ describe('decodeHeaderValue', () => {
 
 describe('errorBody', () => {
   it('keeps the raw id', () => {
-    assert.equal(errorBody('12345678901234567890', -31001, 'no "way"').toString(), '{"jsonrpc":"2.0","id":12345678901234567890,"error":{"code":-31001,"message":"no \\"way\\""}}');
+    assert.equal(
+      errorBody('12345678901234567890', -31001, 'no "way"').toString(),
+      '{"jsonrpc":"2.0","id":12345678901234567890,"error":{"code":-31001,"message":"no \\"way\\""}}',
+    );
     assert.equal(errorBody(undefined, 1, 'x').toString(), '{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}');
   });
 });

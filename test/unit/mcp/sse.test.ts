@@ -29,7 +29,21 @@ function split(chunks: readonly Buffer[]): { readonly blocks: SseBlock[]; readon
   return { blocks, rest: splitter.rest() };
 }
 
-const piece = fc.constantFrom('data', ':', ' ', '\n', '\r', '\r\n', '\n\n', 'id: 7', 'event: message', '{"a":"ü€😀"}', 'retry: 10', 'data: ', ': c');
+const piece = fc.constantFrom(
+  'data',
+  ':',
+  ' ',
+  '\n',
+  '\r',
+  '\r\n',
+  '\n\n',
+  'id: 7',
+  'event: message',
+  '{"a":"ü€😀"}',
+  'retry: 10',
+  'data: ',
+  ': c',
+);
 const stream = fc.array(piece, { maxLength: 40 }).map((parts) => parts.join(''));
 const cuts = fc.array(fc.nat(400), { maxLength: 30 });
 
@@ -77,6 +91,17 @@ describe('SseSplitter', () => {
       blocks.map((b) => b.data?.toString()),
       ['', undefined],
     );
+  });
+
+  it('takes many short lines in linear time, whatever ends them', () => {
+    for (const end of ['\n', '\r', '\r\n']) {
+      const bytes = Buffer.from(`data: x${end}`.repeat(200_000) + end);
+      const began = performance.now();
+      const { blocks } = split([bytes]);
+      assert.equal(blocks[0]?.data?.length, 399_999);
+      // A quadratic search takes minutes.
+      assert.ok(performance.now() - began < 3000);
+    }
   });
 
   it('refuses an event above the cap', () => {

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { Database } from '../../../src/store/database.ts';
 import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../../../src/store/keyIdentity.ts';
 import { StoreError } from '../../../src/common/errors.ts';
-import { Bench } from '../../support/database.ts';
+import { Bench, nextTurn } from '../../support/database.ts';
 
 describe('Database', () => {
   let bench: Bench;
@@ -20,10 +20,11 @@ describe('Database', () => {
     assert.equal(db.get('PRAGMA journal_mode')?.['journal_mode'], 'wal');
   });
 
-  it('notices what another connection wrote', () => {
+  it('notices what another connection wrote, from the next turn on', async () => {
     const [one, two] = [bench.window(), bench.window()];
     const before = one.dataVersion();
     two.run('INSERT INTO credential_use VALUES (?, 1, 1)', 'x');
+    await nextTurn();
     assert.notEqual(one.dataVersion(), before);
   });
 

@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 import { z } from 'zod';
 import { Generations } from '../../../src/store/generations.ts';
 import { MacKey, SignedCollection } from '../../../src/store/signedCollection.ts';
-import { Bench } from '../../support/database.ts';
+import { Bench, nextTurn } from '../../support/database.ts';
 
 const Row = z.strictObject({ id: z.string(), value: z.number() });
 type Row = z.infer<typeof Row>;
@@ -26,77 +26,81 @@ describe('SignedCollection', () => {
   });
   afterEach(() => bench.close());
 
-  it('holds what was written, in this and in another window', () => {
+  it('holds what was written, in this and in another window', async () => {
     assert.deepEqual(values(), { a: 1, b: 2 });
     const other = open();
     assert.deepEqual(values(other), { a: 1, b: 2 });
     other.write([{ id: 'c', value: 3 }], ['a']);
+    await nextTurn();
     assert.deepEqual(values(), { b: 2, c: 3 });
     assert.deepEqual(problems(), []);
   });
 
-  it('says when another window changed something, once', () => {
+  it('says when another window changed something, once', async () => {
     let changes = 0;
     rows.rows();
     rows.onDidChange(() => changes++);
     open().write([{ id: 'c', value: 3 }]);
+    await nextTurn();
     rows.refresh();
     rows.refresh();
     assert.equal(changes, 1);
   });
 
-  it('does not see a row that was edited', () => {
-    bench.outside.exec(`UPDATE signed_row SET body = '{"id":"a","value":9}' WHERE id = 'a'`);
+  it('does not see a row that was edited', async () => {
+    await bench.tamper(`UPDATE signed_row SET body = '{"id":"a","value":9}' WHERE id = 'a'`);
     assert.deepEqual(values(), { b: 2 });
     assert.deepEqual(problems(), ['a: row changed']);
   });
 
-  it('does not see a row that was forged, or copied under another id', () => {
-    bench.outside.exec(`INSERT INTO signed_row SELECT collection, 'c', body, mac FROM signed_row WHERE id = 'a'`);
-    bench.outside.exec(`INSERT INTO signed_row VALUES ('thing', 'd', '{"id":"d","value":4}', '${'0'.repeat(64)}')`);
+  it('does not see a row that was forged, or copied under another id', async () => {
+    await bench.tamper(`INSERT INTO signed_row SELECT collection, 'c', body, mac FROM signed_row WHERE id = 'a'`);
+    await bench.tamper(`INSERT INTO signed_row VALUES ('thing', 'd', '{"id":"d","value":4}', '${'0'.repeat(64)}')`);
     assert.deepEqual(values(), { a: 1, b: 2 });
     assert.deepEqual(problems().sort(), ['c: row added from outside', 'd: row added from outside']);
   });
 
-  it('does not see rows of another collection under its name', () => {
+  it('does not see rows of another collection under its name', async () => {
     open('other').write([{ id: 'x', value: 7 }]);
-    bench.outside.exec(`INSERT INTO signed_row SELECT 'thing', id, body, mac FROM signed_row WHERE collection = 'other'`);
-    bench.outside.exec(`UPDATE manifest SET (generation, rows, mac) = (SELECT generation + 5, rows, mac FROM manifest WHERE collection = 'other') WHERE collection = 'thing'`);
+    await bench.tamper(`INSERT INTO signed_row SELECT 'thing', id, body, mac FROM signed_row WHERE collection = 'other'`);
+    await bench.tamper(
+      `UPDATE manifest SET (generation, rows, mac) = (SELECT generation + 5, rows, mac FROM manifest WHERE collection = 'other') WHERE collection = 'thing'`,
+    );
     assert.deepEqual(values(), {});
     assert.ok(problems().includes('*: list changed'));
   });
 
-  it('does not see a row that took the body and MAC of another', () => {
-    bench.outside.exec(`UPDATE signed_row SET (body, mac) = (SELECT body, mac FROM signed_row WHERE id = 'b') WHERE id = 'a'`);
+  it('does not see a row that took the body and MAC of another', async () => {
+    await bench.tamper(`UPDATE signed_row SET (body, mac) = (SELECT body, mac FROM signed_row WHERE id = 'b') WHERE id = 'a'`);
     assert.deepEqual(values(), { b: 2 });
   });
 
-  it('reports a row that was deleted', () => {
-    bench.outside.exec(`DELETE FROM signed_row WHERE id = 'a'`);
+  it('reports a row that was deleted', async () => {
+    await bench.tamper(`DELETE FROM signed_row WHERE id = 'a'`);
     assert.deepEqual([values(), problems()], [{ b: 2 }, ['a: row removed from outside']]);
   });
 
-  it('does not see an earlier version of a row that was put back', () => {
-    bench.outside.exec(`CREATE TABLE kept AS SELECT * FROM signed_row WHERE id = 'a'`);
+  it('does not see an earlier version of a row that was put back', async () => {
+    await bench.tamper(`CREATE TABLE kept AS SELECT * FROM signed_row WHERE id = 'a'`);
     rows.write([{ id: 'a', value: 5 }]);
-    bench.outside.exec(`UPDATE signed_row SET (body, mac) = (SELECT body, mac FROM kept) WHERE id = 'a'`);
+    await bench.tamper(`UPDATE signed_row SET (body, mac) = (SELECT body, mac FROM kept) WHERE id = 'a'`);
     assert.deepEqual([values(), problems()], [{ b: 2 }, ['a: row changed']]);
   });
 
-  it('does not see a row that was put back after its removal', () => {
-    bench.outside.exec(`CREATE TABLE kept AS SELECT * FROM signed_row WHERE id = 'a'`);
+  it('does not see a row that was put back after its removal', async () => {
+    await bench.tamper(`CREATE TABLE kept AS SELECT * FROM signed_row WHERE id = 'a'`);
     rows.write([], ['a']);
-    bench.outside.exec(`INSERT INTO signed_row SELECT * FROM kept`);
+    await bench.tamper(`INSERT INTO signed_row SELECT * FROM kept`);
     assert.deepEqual([values(), problems()], [{ b: 2 }, ['a: row added from outside']]);
   });
 
   const restoreAll = `DELETE FROM signed_row; DELETE FROM manifest; INSERT INTO signed_row SELECT * FROM kept; INSERT INTO manifest SELECT * FROM kept_list`;
   const keepAll = `CREATE TABLE kept AS SELECT * FROM signed_row; CREATE TABLE kept_list AS SELECT * FROM manifest`;
 
-  it('does not see rows that were put back together with their list', () => {
-    bench.outside.exec(keepAll);
+  it('does not see rows that were put back together with their list', async () => {
+    await bench.tamper(keepAll);
     rows.write([], ['a']);
-    bench.outside.exec(restoreAll);
+    await bench.tamper(restoreAll);
     assert.deepEqual(values(), {});
     assert.ok(problems().includes('*: list changed'));
   });
@@ -107,10 +111,10 @@ describe('SignedCollection', () => {
     const generations = new Generations(keeper);
     const first = open('thing', generations);
     first.rows();
-    bench.outside.exec(keepAll);
+    await bench.tamper(keepAll);
     first.write([], ['a']);
     await generations.settled();
-    bench.outside.exec(restoreAll);
+    await bench.tamper(restoreAll);
     const later = new Generations(keeper);
     await later.refresh();
     const second = open('thing', later);
@@ -120,25 +124,34 @@ describe('SignedCollection', () => {
     assert.deepEqual(values(second), { n: 1 });
   });
 
-  it('reports that everything is gone, list and all', () => {
-    bench.outside.exec('DELETE FROM signed_row; DELETE FROM manifest');
+  it('reports that everything is gone, list and all', async () => {
+    await bench.tamper('DELETE FROM signed_row; DELETE FROM manifest');
     assert.deepEqual([values(), problems()], [{}, ['*: list changed']]);
   });
 
-  it('sees nothing that was signed with another key', () => {
+  it('sees nothing that was signed with another key', async () => {
     const stranger = new SignedCollection(bench.window(), 'thing', Row, new MacKey(randomBytes(32)));
     assert.deepEqual(values(stranger), {});
     assert.ok(problems(stranger).includes('*: list changed'));
   });
 
-  it('writes all or nothing', () => {
-    assert.throws(() => rows.write([{ id: 'c', value: 3 }, { id: 'd', value: 'x' as unknown as number }], ['a']));
+  it('writes all or nothing', async () => {
+    assert.throws(() =>
+      rows.write(
+        [
+          { id: 'c', value: 3 },
+          { id: 'd', value: 'x' as unknown as number },
+        ],
+        ['a'],
+      ),
+    );
     assert.deepEqual(values(), { a: 1, b: 2 });
   });
 
-  it('takes two windows that write in turn', () => {
+  it('takes two windows that write in turn', async () => {
     const other = open();
     for (let i = 0; i < 20; i++) (i % 2 ? rows : other).write([{ id: `n${i}`, value: i }]);
+    await nextTurn();
     assert.equal(rows.rows().size, 22);
     assert.deepEqual(values(), values(other));
     assert.deepEqual(problems(), []);
@@ -146,14 +159,14 @@ describe('SignedCollection', () => {
 });
 
 describe('MacKey', () => {
-  it('does not print its bytes', () => {
+  it('does not print its bytes', async () => {
     const bytes = randomBytes(32);
     const key = new MacKey(bytes);
     for (const text of [String(key), JSON.stringify({ key }), inspect(key, { showHidden: true })])
       assert.ok(!text.includes(bytes.toString('hex')) && !text.includes(bytes.toString('base64')));
   });
 
-  it('tells lists of parts apart that read alike when joined', () => {
+  it('tells lists of parts apart that read alike when joined', async () => {
     const key = new MacKey(randomBytes(32));
     assert.notEqual(key.mac('ab', 'c'), key.mac('a', 'bc'));
     assert.equal(key.verify(key.mac('a'), 'a'), true);

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { presentServer, presentTools, type ToolView } from '../../../src/tunnel/presentation.ts';
 
 const all: ToolView = { listed: true, readOnlyHint: undefined };
-const list = (...tools: string[]) => Buffer.from(`{"jsonrpc":"2.0","id":1,"result":{"tools":[${tools.join(' ,')}],"nextCursor":"c 1","ttlMs":1.0}}`);
+const list = (...tools: string[]) =>
+  Buffer.from(`{"jsonrpc":"2.0","id":1,"result":{"tools":[${tools.join(' ,')}],"nextCursor":"c 1","ttlMs":1.0}}`);
 const present = (message: Buffer, view: (name: string) => ToolView) => presentTools(message, view)?.bytes.toString();
 
 describe('presentTools', () => {
@@ -15,29 +16,53 @@ describe('presentTools', () => {
   });
 
   it('hides tools and leaves the others byte for byte', () => {
-    assert.equal(present(list(a, b), (n) => ({ ...all, listed: n === 'b' })), list(b).toString());
-    assert.equal(present(list(a, b), () => ({ ...all, listed: false })), list().toString());
+    assert.equal(
+      present(list(a, b), (n) => ({ ...all, listed: n === 'b' })),
+      list(b).toString(),
+    );
+    assert.equal(
+      present(list(a, b), () => ({ ...all, listed: false })),
+      list().toString(),
+    );
   });
 
   it('hides what has no name, or none that is text', () => {
-    assert.equal(present(list('{"title":"x"}', '{"name":5}', '7', 'null', a), () => all), list(a).toString());
+    assert.equal(
+      present(list('{"title":"x"}', '{"name":5}', '7', 'null', a), () => all),
+      list(a).toString(),
+    );
   });
 
   it('goes by the last of two names, as readers do', () => {
-    assert.equal(present(list('{"name":"a","name":"b"}'), (n) => ({ ...all, listed: n === 'a' })), list().toString());
+    assert.equal(
+      present(list('{"name":"a","name":"b"}'), (n) => ({ ...all, listed: n === 'a' })),
+      list().toString(),
+    );
   });
 
   it('sets the hint and nothing else, whatever the server said', () => {
-    const hinted = present(list(a, b, '{"name":"c","annotations":{}}', '{"name":"d","annotations":null}'), () => ({ listed: true, readOnlyHint: true }));
+    const hinted = present(list(a, b, '{"name":"c","annotations":{}}', '{"name":"d","annotations":null}'), () => ({
+      listed: true,
+      readOnlyHint: true,
+    }));
     const { tools } = (JSON.parse(hinted ?? '') as { result: { tools: { name: string; annotations: object }[] } }).result;
-    assert.deepEqual(tools.map((t) => t.annotations), [{ readOnlyHint: true }, { readOnlyHint: true, x: 1 }, { readOnlyHint: true }, { readOnlyHint: true }]);
+    assert.deepEqual(
+      tools.map((t) => t.annotations),
+      [{ readOnlyHint: true }, { readOnlyHint: true, x: 1 }, { readOnlyHint: true }, { readOnlyHint: true }],
+    );
     assert.ok(hinted?.includes('12345678901234567890') && hinted.includes('"x":1.0'));
   });
 
   it('makes a list that is not for everybody private', () => {
     const message = Buffer.from(`{"result":{"tools":[${a},${b}],"cacheScope":"public"}}`);
-    assert.equal(present(message, (n) => ({ ...all, listed: n === 'a' })), `{"result":{"tools":[${a}],"cacheScope":"private"}}`);
-    assert.equal(present(message, () => all), message.toString());
+    assert.equal(
+      present(message, (n) => ({ ...all, listed: n === 'a' })),
+      `{"result":{"tools":[${a}],"cacheScope":"private"}}`,
+    );
+    assert.equal(
+      present(message, () => all),
+      message.toString(),
+    );
   });
 
   it('gives every tool as the server sent it, the hidden ones too', () => {
@@ -49,18 +74,28 @@ describe('presentTools', () => {
 
   it('takes schemas that are nested deep', () => {
     const deep = `{"name":"a","inputSchema":${'{"a":'.repeat(200)}1${'}'.repeat(200)}}`;
-    assert.equal(present(list(deep, b), (n) => ({ ...all, listed: n === 'a' })), list(deep).toString());
+    assert.equal(
+      present(list(deep, b), (n) => ({ ...all, listed: n === 'a' })),
+      list(deep).toString(),
+    );
   });
 
   it('leaves other messages alone', () => {
-    for (const text of ['{"result":{"content":[]}}', '{"result":{"tools":{}}}', '{"method":"x"}', '[]']) assert.equal(presentTools(Buffer.from(text), () => all), undefined);
+    for (const text of ['{"result":{"content":[]}}', '{"result":{"tools":{}}}', '{"method":"x"}', '[]'])
+      assert.equal(
+        presentTools(Buffer.from(text), () => all),
+        undefined,
+      );
   });
 });
 
 describe('presentServer', () => {
   it('sets name and title to the label and promises list changes', () => {
     const message = Buffer.from('{"result":{"serverInfo":{"name":"x","title":"X","version":"1.0"},"capabilities":{"tools":{}},"n":1.0}}');
-    assert.equal(presentServer(message, 'My "GitHub"').toString(), '{"result":{"serverInfo":{"name":"My \\"GitHub\\"","title":"My \\"GitHub\\"","version":"1.0"},"capabilities":{"tools":{"listChanged":true}},"n":1.0}}');
+    assert.equal(
+      presentServer(message, 'My "GitHub"').toString(),
+      '{"result":{"serverInfo":{"name":"My \\"GitHub\\"","title":"My \\"GitHub\\"","version":"1.0"},"capabilities":{"tools":{"listChanged":true}},"n":1.0}}',
+    );
   });
 
   it('promises nothing for a server without tools', () => {

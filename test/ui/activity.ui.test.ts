@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { LEAKING_TOOL } from '../../scripts/demo/upstream.ts';
+import { useCulvert } from '../harness/openCulvert.ts';
+import { until } from '../harness/until.ts';
+import type { Workbench } from '../harness/workbench.ts';
+import { call, callAndAnswer, openViews } from './actions.ts';
+
+describe('Activity and Leak Warnings', () => {
+  const culvert = useCulvert({ demo: 'Issue Tracker' });
+  const tool = (name: string) => ({ name, id: `mcp_issue_tracker_${name}` });
+
+  before('start the server in VS Code', async () => {
+    const { window } = culvert();
+    await openViews(window, 'Activity', 'Leak Warnings');
+    await window.startMcp(/_echo$/);
+  });
+
+  it('shows calls as they come, newest first, with decision and outcome', async () => {
+    const { window } = culvert();
+    const activity = window.tree('Activity');
+    await window.pane('Activity').getByText('Nothing was called yet.').waitFor();
+    assert.equal((await callAndAnswer(window, tool('echo'), { message: 'hello' }, 'Always')).ok, true);
+    await activity.waitLabels(['echo']);
+    await activity.waitDescription('echo', /^ok · Issue Tracker · \d/);
+    assert.equal((await callAndAnswer(window, tool('get-sum'), { a: 1, b: 2 }, 'Deny')).ok, false);
+    await activity.waitLabels(['get-sum', 'echo']);
+    await activity.waitDescription('get-sum', /^denied · Issue Tracker · \d/);
+    assert.equal((await callAndAnswer(window, tool('get-tiny-image'), {}, 'Allow once')).ok, true);
+    await activity.waitLabels(['get-tiny-image', 'get-sum', 'echo']);
+  });
+
+  it('opens the record of a call as JSON, without the secret', async () => {
+    const { window, upstream } = culvert();
+    await window.tree('Activity').select('echo');
+    const { language, text } = await until(() => activeDocument(window, 'hello'));
+    assert.equal(language, 'json');
+    assert.ok(!text.includes(upstream.token));
+    const entries = JSON.parse(text) as Record<string, unknown>[];
+    assert.deepEqual(
+      entries.map(({ kind }) => kind),
+      ['intent', 'outcome'],
+    );
+    const [intent, outcome] = entries;
+    assert.equal(intent?.['tool'], 'echo');
+    assert.equal(intent['effect'], 'allow');
+    assert.equal(intent['serverLabel'], 'Issue Tracker');
+    assert.deepEqual(intent['credentials'], ['Issue Tracker credential']);
+    assert.equal(outcome?.['result'], 'ok');
+    await window.tree('Activity').select('get-sum');
+    const denied = await until(() => activeDocument(window, 'get-sum'));
+    assert.match(denied.text, /denied by the user/);
+    await window.exec('workbench.action.closeAllEditors');
+  });
+
+  it('takes a leaked secret out of a result and warns of it', async () => {
+    const { window, upstream } = culvert();
+    const leaks = window.tree('Leak Warnings');
+    await window.pane('Leak Warnings').getByText('No leaks.').waitFor();
+    const { ok, text } = await callAndAnswer(window, tool(LEAKING_TOOL), {}, 'Always');
+    assert.equal(ok, true);
+    assert.match(text, /DEMO_UPSTREAM_TOKEN/);
+    assert.ok(!text.includes(upstream.token), 'the agent does not get the secret');
+    await leaks.waitLabels([`“Issue Tracker credential” in an answer of ${LEAKING_TOOL} of Issue Tracker`]);
+    await leaks.waitDescription(/credential/, /^redacted · \d/);
+    await window.tree('Activity').waitDescription(LEAKING_TOOL, /^ok, redacted · /);
+    await window.activityBarItem('Culvert').locator('.badge-content', { hasText: '1' }).waitFor();
+
+    // The same again is counted, not listed again.
+    assert.equal((await call(window, tool(LEAKING_TOOL).id)).ok, true);
+    await leaks.waitDescription(/credential/, /^redacted ×2 · \d/);
+    await leaks.select(/credential/);
+    const record = await until(() => activeDocument(window, LEAKING_TOOL));
+    assert.equal(record.language, 'json');
+    assert.ok(!record.text.includes(upstream.token));
+    await window.exec('workbench.action.closeAllEditors');
+  });
+
+  it('keeps a dismissed warning away', async () => {
+    const { window } = culvert();
+    await window.tree('Leak Warnings').inlineAction(/credential/, 'Dismiss');
+    await window.tree('Leak Warnings').waitLabels([]);
+    await window.activityBarItem('Culvert').locator('.badge-content').waitFor({ state: 'hidden' });
+    await window.reload();
+    await openViews(window, 'Activity', 'Leak Warnings');
+    await window.tree('Activity').row('echo').waitFor();
+    await window.pane('Leak Warnings').getByText('No leaks.').waitFor();
+    assert.deepEqual(await window.tree('Leak Warnings').labels(), []);
+  });
+
+  it('keeps the history, and verifies it', async () => {
+    const { window } = culvert();
+    await window.tree('Activity').waitLabels([LEAKING_TOOL, LEAKING_TOOL, 'get-tiny-image', 'get-sum', 'echo']);
+    await window.command('Culvert: Verify Audit History');
+    await window.notification(/The audit history holds: \d+ entries in \d+ chains?, \d+ signed checkpoints/).waitFor();
+  });
+});
+
+/** The document in the active editor, once its text contains this. */
+async function activeDocument(window: Workbench, expected: string): Promise<{ language: string; text: string } | undefined> {
+  const document = await window.eval((api) => {
+    const shown = api.window.activeTextEditor?.document;
+    return shown ? { language: shown.languageId, text: shown.getText() } : null;
+  });
+  return document?.text.includes(expected) ? document : undefined;
+}
