@@ -196,7 +196,8 @@ export class AuditLog implements Disposable {
       }
       const [chain, n, stored] = [String(row['chain']), Number(row['n']), String(row['hash'])];
       const last = seen.get(chain) ?? { n: 0, hash: '', hashes: [] };
-      if (n !== last.n + 1) problems.push(`Chain ${chain}: entry ${last.n + 1}${n > last.n + 2 ? ` to ${n - 1}` : ''} is missing.`);
+      if (n <= last.n) problems.push(`Chain ${chain}: entry ${n} stands out of order.`);
+      else if (n > last.n + 1) problems.push(`Chain ${chain}: entry ${last.n + 1}${n > last.n + 2 ? ` to ${n - 1}` : ''} is missing.`);
       const expected = entryHash(
         last.hash,
         chain,

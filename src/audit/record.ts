@@ -58,6 +58,7 @@ export interface Act {
     | 'started'
     | 'stopped'
     | 'tampering-found'
+    | 'tampering-settled'
     | 'verified';
   readonly server?: string;
   readonly subject?: string;

@@ -51,7 +51,14 @@ export class Access implements Disposable {
 
   /** Decides a call by what is stored now. Throws StoreError if the database can't be read; the caller denies. */
   decide(principal: Principal, call: Call): Decision {
-    return decide(principal, call, this.forServer(call.server), this.policy(), this.#clock.now());
+    const decision = decide(principal, call, this.forServer(call.server), this.policy(), this.#clock.now());
+    // A denial that somebody removed from the database must not let a wider grant through: until the user has looked, grants only ask.
+    if (decision.effect !== 'allow' || decision.by.kind !== 'grant' || this.#grants.tampering().length === 0) return decision;
+    return {
+      ...decision,
+      effect: 'ask',
+      reason: 'Stored grants were changed by something other than Culvert, so every call asks until the user has reviewed that.',
+    };
   }
 
   policy(): Policy {
@@ -170,6 +177,12 @@ export class Access implements Disposable {
 
   tampering(): readonly Tampering[] {
     return [...this.#grants.tampering(), ...this.#state.tampering()];
+  }
+
+  /** Forgets rows that something else changed; they count as absent already. */
+  forgetTampering(): void {
+    this.#grants.forgetTampering();
+    this.#state.forgetTampering();
   }
 
   dispose(): void {

@@ -54,10 +54,11 @@ export class ToolHeaders {
     const headers: Record<string, string> = {};
     for (const { header, path } of this.#declared.get(tool) ?? []) {
       const value = path.reduce<unknown>((node, key) => (isJson(node) && Object.hasOwn(node, key) ? node[key] : undefined), args);
+      // An integer beyond the safe range has changed by being parsed.
       if (
         typeof value === 'string' ||
         typeof value === 'boolean' ||
-        (typeof value === 'number' && Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value)))
+        (typeof value === 'number' && Number.isInteger(value) === Number.isSafeInteger(value))
       ) {
         headers[`mcp-param-${header}`] = encodeHeaderValue(String(value));
       }

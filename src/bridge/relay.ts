@@ -255,7 +255,7 @@ export class Relay {
       response = await http.response;
     } catch (error) {
       if (!(error instanceof ConnectionError))
-        this.#fail(call, ERROR_CODE.invalid, 'The method or the protocol version holds a character that no header can carry.');
+        this.#fail(call, ERROR_CODE.invalid, 'The method or the protocol version can not stand in a header.');
       else if (error.absent) return { cause: 'unreachable', otherwise: failure(call, ERROR_CODE.notRunning, this.#reason) };
       else if (!error.delivered)
         return { cause: 'again', otherwise: failure(call, ERROR_CODE.busy, 'Culvert takes no more connections at the moment.') };
@@ -276,8 +276,7 @@ export class Relay {
     }
     const body = await readBody(response, this.#limits.messageBytes);
     if (!body) this.#fail(call, ERROR_CODE.interrupted, INTERRUPTED);
-    else if (!this.#takeAnswer(body, call))
-      this.#fail(call, ERROR_CODE.badAnswer, 'The server answered with something that is no JSON-RPC answer to this call.');
+    else if (!this.#takeAnswer(body, call)) this.#fail(call, ERROR_CODE.badAnswer, 'The server sent no JSON-RPC answer to this call.');
     return undefined;
   }
 
@@ -357,7 +356,7 @@ export class Relay {
   #answer(call: Call, bytes: Buffer): void {
     const { message, link } = call;
     if (!call.isOver()) {
-      if (message.kind !== 'request') this.#options.log(`could not deliver ${message.method || 'an answer to the server'}`);
+      if (message.kind !== 'request') this.#options.log(`could not deliver ${message.method || 'an answer'}`);
       else {
         if (link && message.modernVersion === undefined) this.#learnSession(message, link, bytes);
         else if (message.method === 'tools/list') this.#tools.learn(parseObject(bytes)?.['result']);

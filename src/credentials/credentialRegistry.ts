@@ -130,6 +130,11 @@ export class CredentialRegistry implements Disposable {
     return this.#collection.tampering();
   }
 
+  /** Forgets rows that something else changed; they count as absent already. */
+  forgetTampering(): void {
+    this.#collection.forgetTampering();
+  }
+
   dispose(): void {
     this.#flushTimer?.dispose();
     this.#flushUses();

@@ -89,6 +89,11 @@ export class ToolCatalog implements Disposable {
     return this.#collection.tampering();
   }
 
+  /** Forgets rows that something else changed; they count as absent already. */
+  forgetTampering(): void {
+    this.#collection.forgetTampering();
+  }
+
   dispose(): void {
     this.#subscription.dispose();
     this.#changed.dispose();

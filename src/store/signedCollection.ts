@@ -133,6 +133,18 @@ export class SignedCollection<T extends { readonly id: string }> {
     this.#changed.fire(undefined);
   }
 
+  /** Removes every row that counts as absent and signs the rest anew. Only after the user looked at what was found. */
+  forgetTampering(): void {
+    if (this.tampering().length === 0) return;
+    const kept = [...this.#rows.values()];
+    this.#db.durableTransaction(() => {
+      this.#db.run('DELETE FROM signed_row WHERE collection = ?', this.name);
+      this.#db.run('DELETE FROM manifest WHERE collection = ?', this.name);
+    });
+    // Between the two nothing counts, which is the safe side.
+    this.write(kept);
+  }
+
   #readManifest(): { listed: Map<string, string>; generation: number; sound: boolean; raw: string } {
     const row = this.#db.get('SELECT generation, rows, mac FROM manifest WHERE collection = ?', this.name);
     const atLeast = this.#generations.highest(this.name);

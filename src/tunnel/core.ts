@@ -185,6 +185,14 @@ export class Core implements Disposable {
     return [...this.servers.tampering(), ...this.access.tampering(), ...this.credentials.tampering(), ...this.catalog.tampering()];
   }
 
+  /** Forgets the rows that {@link tampering} lists, after the user reviewed them. */
+  forgetTampering(): void {
+    const found = this.tampering();
+    for (const part of [this.servers, this.access, this.credentials, this.catalog]) part.forgetTampering();
+    for (const { collection, id, problem } of found)
+      this.act({ act: 'tampering-settled', subject: `${collection} ${id}`, detail: problem });
+  }
+
   /** Signs the record and closes everything. */
   async close(): Promise<void> {
     try {

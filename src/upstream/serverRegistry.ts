@@ -48,6 +48,11 @@ export class ServerRegistry implements Disposable {
     return this.#collection.tampering();
   }
 
+  /** Forgets rows that something else changed; they count as absent already. */
+  forgetTampering(): void {
+    this.#collection.forgetTampering();
+  }
+
   dispose(): void {
     this.#subscription.dispose();
     this.#changed.dispose();

@@ -14,6 +14,7 @@ export const COMMANDS = {
   testCredential: 'culvert.testCredential',
   forgetCredential: 'culvert.forgetCredential',
   verifyAudit: 'culvert.verifyAudit',
+  reviewChanges: 'culvert.reviewChanges',
   showLog: 'culvert.showLog',
   retry: 'culvert.retry',
   setDatabaseAside: 'culvert.setDatabaseAside',
@@ -54,6 +55,8 @@ export const CONTEXT = {
   hasCredentials: 'culvert.hasCredentials',
   paused: 'culvert.paused',
   waiting: 'culvert.waiting',
+  /** Stored entries were changed from outside. */
+  tampered: 'culvert.tampered',
   /** Setting the database aside would help. */
   canSetAside: 'culvert.canSetAside',
 } as const;

@@ -4,6 +4,8 @@ import { escapePattern, pattern } from './pattern.ts';
 import { until } from './until.ts';
 
 const TIMEOUT_MS = 15_000;
+/** Time between two clicks on a menu, in milliseconds. */
+const MENU_RETRY_MS = 100;
 /** How long children may take to appear before a row counts as one without any, in milliseconds. */
 const CHILDREN_TIMEOUT_MS = 2_000;
 
@@ -114,9 +116,14 @@ export class Tree {
   /** Chooses an entry of a row's context menu. */
   async contextMenu(label: string | RegExp, item: string | RegExp): Promise<void> {
     await this.row(label).click({ button: 'right' });
-    await this.page
-      .locator('.monaco-menu .action-item', { hasText: pattern(item) })
-      .first()
-      .click();
+    const menu = this.page.locator('.monaco-menu');
+    const entry = menu.locator('.action-item', { hasText: pattern(item) }).first();
+    await entry.waitFor();
+    // A menu takes no click in its first moments.
+    const chosen = async () => {
+      await entry.click({ timeout: MENU_RETRY_MS }).catch(() => undefined);
+      return (await menu.count()) === 0;
+    };
+    await until(chosen, { timeoutMs: TIMEOUT_MS, intervalMs: MENU_RETRY_MS, what: `the menu entry ${String(item)}` });
   }
 }

@@ -18,6 +18,7 @@ import {
   type ClientCapabilities,
 } from '@modelcontextprotocol/sdk/types.js';
 import { build } from 'esbuild';
+import { startTunnel, type HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { FakeWindow, forwardTo, json, RuntimeFolder, SERVER, type Handler } from '../unit/bridge/fakeWindow.ts';
 import { EverythingServer, ModernServer } from './bridgePeers.ts';
 
@@ -554,6 +555,78 @@ describe('bridge process', function () {
       assert.equal(client.getProtocolEra(), 'legacy');
       assert.equal(textOf(await client.callTool({ name: 'echo', arguments: { message: 'x' } })), 'Echo: x');
       await client.close();
+    });
+  });
+
+  describe('with the tunnel itself', () => {
+    let everything: EverythingServer;
+    let state: string;
+    let tunnel: HeadlessTunnel;
+
+    const start = async (url = everything.url): Promise<void> => {
+      tunnel = await startTunnel({
+        upstream: { url },
+        auth: { placement: { kind: 'bearer' }, value: 'sk-bridge-0123456789' },
+        access: 'everything',
+        stateFolder: state,
+      });
+      tunnel.tunnel.issue(tunnel.serverId, 'agent', 'shared');
+    };
+    const tunnelArgs = (): string[] => [bundle, '--server', tunnel.serverId, '--runtime', tunnel.runtimeFolder];
+
+    before(async () => {
+      everything = await new EverythingServer().start();
+    });
+    after(() => everything.stop());
+    beforeEach(() => {
+      state = mkdtempSync(join(tmpdir(), 'culvert-state-'));
+    });
+    afterEach(async () => {
+      await tunnel.close();
+      rmSync(state, { recursive: true, force: true });
+    });
+
+    it('carries an old client, through a restart as well', async () => {
+      await start();
+      const client = new Client({ name: 'test', version: '1' }, { capabilities: { sampling: {} } });
+      client.setRequestHandler(CreateMessageRequestSchema, () => ({
+        model: 'scripted',
+        role: 'assistant',
+        content: { type: 'text', text: 'from the agent' },
+      }));
+      await client.connect(
+        new StdioClientTransport({ command: process.execPath, args: tunnelArgs(), env: { ELECTRON_RUN_AS_NODE: '1' }, stderr: 'ignore' }),
+      );
+      assert.ok((await client.listTools()).tools.length > 5);
+      assert.equal(textOf(await client.callTool({ name: 'echo', arguments: { message: 'through' } })), 'Echo: through');
+      assert.match(textOf(await client.callTool({ name: 'trigger-sampling-request', arguments: { prompt: 'hi' } })), /from the agent/);
+      await tunnel.close();
+      await start();
+      assert.equal(textOf(await client.callTool({ name: 'echo', arguments: { message: 'again' } })), 'Echo: again');
+      await client.close();
+    });
+
+    it('carries a new client', async () => {
+      const modern = await new ModernServer().start();
+      await start(modern.url);
+      const client = new ModernClient({ name: 'test', version: '1' }, { versionNegotiation: { mode: { pin: '2026-07-28' } } });
+      await client.connect(
+        new ModernTransport({ command: process.execPath, args: tunnelArgs(), env: { ELECTRON_RUN_AS_NODE: '1' }, stderr: 'ignore' }),
+      );
+      assert.equal(textOf(await client.callTool({ name: 'echo', arguments: { text: 'grüße' } })), 'grüße');
+      assert.equal(textOf(await client.callTool({ name: 'routed', arguments: { region: 'eu' } })), 'to eu');
+      const stop = new AbortController();
+      const cancelled = new Promise<void>((resolve) => (modern.onCancel = resolve));
+      modern.onWait = () => stop.abort('enough');
+      await assert.rejects(client.callTool({ name: 'wait', arguments: {} }, { signal: stop.signal }));
+      await cancelled;
+      const subscription = await client.listen({ toolsListChanged: true });
+      const changed = new Promise<void>((resolve) => client.setNotificationHandler('notifications/tools/list_changed', () => resolve()));
+      modern.handler.notify.toolsChanged();
+      await changed;
+      await subscription.close();
+      await client.close();
+      await modern.stop();
     });
   });
 });

@@ -44,7 +44,7 @@ describe('Activity and Leak Warnings', () => {
     assert.equal(intent?.['tool'], 'echo');
     assert.equal(intent['effect'], 'allow');
     assert.equal(intent['serverLabel'], 'Issue Tracker');
-    assert.deepEqual(intent['credentials'], ['Issue Tracker credential']);
+    assert.match(String(intent['credentials']), /^Issue Tracker credential \(revision 1\)$/);
     assert.equal(outcome?.['result'], 'ok');
     await window.tree('Activity').select('get-sum');
     const denied = await until(() => activeDocument(window, 'get-sum'));

@@ -52,6 +52,7 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.testCredential]: withApp((app, credential?: Credential) => testCredential(app, credential)),
     [COMMANDS.forgetCredential]: withApp((app, credential?: Credential) => forgetCredential(app, credential)),
     [COMMANDS.verifyAudit]: withApp((app) => verifyAudit(app, log)),
+    [COMMANDS.reviewChanges]: withApp((app) => reviewChanges(app)),
     [COMMANDS.showLog]: () => log.show(),
     [COMMANDS.retry]: () => context.retry(),
     [COMMANDS.setDatabaseAside]: () => context.setDatabaseAside(),
@@ -86,6 +87,22 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
 
 function isRow(value: unknown): value is GrantRow {
   return typeof value === 'object' && value !== null && 'server' in value && 'kind' in value;
+}
+
+/** **Culvert: Review Changed Entries…** */
+async function reviewChanges(app: App): Promise<void> {
+  const found = app.core.tampering();
+  if (found.length === 0) return;
+  const lines = found.map(({ collection, id, problem }) => `${collection} ${id === '*' ? '(the list itself)' : id}: ${problem}`);
+  const choice = await vscode.window.showWarningMessage(
+    `${found.length} stored ${found.length === 1 ? 'entry was' : 'entries were'} changed by something other than Culvert.`,
+    {
+      modal: true,
+      detail: `They are ignored, and every call asks until you have settled this:\n\n${lines.slice(0, 15).join('\n')}${lines.length > 15 ? `\n… and ${lines.length - 15} more in the log` : ''}\n\nIf it was not you, somebody has write access to Culvert’s database. Forgetting them keeps what Culvert itself wrote.`,
+    },
+    'Forget Them',
+  );
+  if (choice === 'Forget Them') app.core.forgetTampering();
 }
 
 /** **Culvert: Verify Audit History** */

@@ -104,7 +104,7 @@ export async function createServer(
   try {
     core.servers.put(server);
     core.access.start(server.id, access, 'wizard');
-    if (tools) core.catalog.observe(server.id, tools, { pin: false });
+    if (tools) core.catalog.observe(server.id, core.inspector.redactPlain(tools), { pin: false });
   } catch (error) {
     if (credential !== undefined) await core.credentials.forget(credential).catch(() => undefined);
     throw error;
@@ -231,7 +231,7 @@ async function reauthenticate(app: App, server: Server, title: string): Promise<
     credentials: credential === undefined ? [] : [credential],
   });
   await forgetUnused(app, server.credentials);
-  if (tools) core.catalog.observe(server.id, tools, { pin: false });
+  if (tools) core.catalog.observe(server.id, core.inspector.redactPlain(tools), { pin: false });
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: 'authentication changed' });
 }
 

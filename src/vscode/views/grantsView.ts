@@ -118,11 +118,12 @@ export class GrantsView extends Rows<GrantRow> {
     setContext(CONTEXT.paused, paused);
     setContext(CONTEXT.waiting, core.approvals.waiting > 0);
     const tampered = core.tampering().length;
+    setContext(CONTEXT.tampered, tampered > 0);
     const notes = [
       paused ? 'All agent access is paused.' : '',
       core.approvals.waiting > 0 ? 'An agent is waiting for your answer.' : '',
       tampered > 0
-        ? `${tampered} stored ${tampered === 1 ? 'entry was' : 'entries were'} changed by something other than Culvert and ${tampered === 1 ? 'is' : 'are'} ignored. See the log.`
+        ? `${tampered} stored ${tampered === 1 ? 'entry was' : 'entries were'} changed by something other than Culvert and ${tampered === 1 ? 'is' : 'are'} ignored; calls ask until you review them.`
         : '',
     ].filter((n) => n !== '');
     this.#view.message = notes.join(' ');

@@ -149,6 +149,23 @@ describe('Access', () => {
     assert.deepEqual([ended, access.nextExpiry()], [1, undefined]);
   });
 
+  for (const [what, sql] of Object.entries({
+    removed: `DELETE FROM signed_row WHERE body LIKE '%"effect":"deny"%'`,
+    edited: `UPDATE signed_row SET body = replace(body, '"effect":"deny"', '"effect":"ask"') WHERE body LIKE '%"effect":"deny"%'`,
+  }))
+    it(`lets nothing wider through when a denial was ${what} from outside, until the user has settled it`, async () => {
+      access.give(allow({ target: { kind: 'all-tools' } }));
+      access.give(allow({ effect: 'deny' }));
+      assert.deepEqual([effect(), effect('other')], ['deny', 'allow']);
+      await bench.tamper(sql);
+      assert.deepEqual([effect(), effect('other')], ['ask', 'ask']);
+      access.forgetTampering();
+      assert.deepEqual(access.tampering(), []);
+      assert.deepEqual([effect(), effect('other')], ['allow', 'allow']);
+      await nextTurn();
+      assert.equal(effect('echo', open()), 'allow');
+    });
+
   it('throws where it can not read, so that the caller denies', async () => {
     access.give(allow());
     const other = open();
