@@ -58,8 +58,8 @@ interface Waiting {
 
 /**
  * The record. Entries are only ever added; each window writes one chain, in which every entry's hash covers the one before it. An
- * intent is in the file before {@link open} resolves; intents of one turn of the event loop, and outcomes that wait, share a
- * transaction.
+ * intent is in the file before {@link open} resolves; intents of one turn of the event loop share a transaction, and so do outcomes of
+ * some milliseconds.
  */
 export class AuditLog implements Disposable {
   readonly chain = newId('chain');
@@ -243,7 +243,8 @@ export class AuditLog implements Disposable {
   #writeIntents(): void {
     const intents = this.#intents.splice(0);
     try {
-      this.#write([...this.#takeOutcomes(), ...intents.map(({ entry }) => entry)]);
+      // Without the outcomes that wait: nobody waits for those.
+      this.#write(intents.map(({ entry }) => entry));
     } catch (error) {
       for (const { reject } of intents) reject(error);
       return;

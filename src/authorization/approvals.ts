@@ -1,5 +1,6 @@
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
+import type { StopSignal } from '../common/stop.ts';
 import { newId } from '../common/identifiers.ts';
 import type { Decision } from '../mcp/decision.ts';
 import type { Principal } from '../mcp/principal.ts';
@@ -72,7 +73,7 @@ export class Approvals implements Disposable {
   }
 
   /** Waits for the user's word about one call. `signal` is the agent's: when it goes away, so does the question. Never rejects. */
-  request(what: Omit<ApprovalRequest, 'id' | 'deadline'>, timeoutMs: number, signal: AbortSignal): Promise<Decision> {
+  request(what: Omit<ApprovalRequest, 'id' | 'deadline'>, timeoutMs: number, signal: StopSignal): Promise<Decision> {
     const request: ApprovalRequest = { ...what, id: newId('ask'), deadline: this.#clock.now() + timeoutMs };
     return new Promise((resolve) => {
       const stop = new AbortController();

@@ -4,6 +4,7 @@ import { ID_PATTERN } from '../common/identifiers.ts';
 import type { Disposable } from '../common/disposable.ts';
 import { ListenerError, codeOf, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
+import { Stop, type StopSignal } from '../common/stop.ts';
 import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 
 /** Largest body of a request, bytes. Arguments that hold files exist; a request above this is refused with 413. */
@@ -32,7 +33,7 @@ export interface Inbound<P> {
   readonly body: Buffer;
   readonly response: ServerResponse;
   /** Ends when the client is gone before the response was complete. */
-  readonly gone: AbortSignal;
+  readonly gone: StopSignal;
 }
 
 /** What the listener needs from the rest. */
@@ -108,7 +109,7 @@ export class Listener<P> implements Disposable {
   }
 
   async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const gone = new AbortController();
+    const gone = new Stop();
     response.once('close', () => {
       if (!response.writableFinished) gone.abort();
     });
@@ -124,7 +125,7 @@ export class Listener<P> implements Disposable {
     }
   }
 
-  async #admit(request: IncomingMessage, response: ServerResponse, gone: AbortSignal): Promise<void> {
+  async #admit(request: IncomingMessage, response: ServerResponse, gone: StopSignal): Promise<void> {
     const { headers } = request;
     if (!this.#hostIsOurs(headers.host) || !this.#originIsOurs(headers.origin)) {
       finish(response, 403);

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { StopSignal } from '../common/stop.ts';
 import type { Claims, Message } from './message.ts';
 import type { Decision } from './decision.ts';
 import type { Finding } from './finding.ts';
@@ -12,7 +13,7 @@ export interface Exchange {
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
   /** Ends when the agent is gone. */
-  readonly gone: AbortSignal;
+  readonly gone: StopSignal;
   /** Monotonic clock at arrival, milliseconds. */
   readonly startedAt: number;
   /** 1 parse: the message; absent for GET and DELETE. */

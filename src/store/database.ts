@@ -8,8 +8,10 @@ import { MIGRATIONS } from './migrations.ts';
 /** How long a statement waits for another window's write before it fails, milliseconds. It blocks the extension host, so it is short. */
 export const BUSY_TIMEOUT_MS = 400;
 
-/** Commits after which the log is moved into the database file. */
-const WRITES_PER_CHECKPOINT = 400;
+/** Commits after which the log is moved into the database file though more come in: some tens of megabytes. */
+const WRITES_PER_CHECKPOINT = 10_000;
+/** How long nothing must be written before it is moved, milliseconds. */
+const QUIET_MS = 1_000;
 
 /** A thread with a connection of its own; PASSIVE waits for nobody and blocks nobody. */
 const CHECKPOINT_THREAD = `
@@ -30,6 +32,7 @@ export class Database {
   #writes = 0;
   #thread: Worker | undefined;
   #noThread = false;
+  #checkpointTimer: NodeJS.Timeout | undefined;
 
   private constructor(path: string, db: DatabaseSync) {
     this.path = path;
@@ -44,7 +47,9 @@ export class Database {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
       if (process.platform !== 'win32') chmodSync(path, 0o600);
-      db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;');
+      db.exec(
+        'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0;',
+      );
       const database = new Database(path, db);
       database.#migrate();
       return database;
@@ -138,14 +143,32 @@ export class Database {
     }
   }
 
-  /**
-   * Moves the log into the database file from another thread: that waits for the disk, which must not hold up the extension host.
-   * Where no thread can be had, SQLite does it in passing again.
-   */
+  /** The log is moved into the database file once nothing was written for a moment, or when it has grown long. */
   #noteWrite(): void {
-    if (++this.#writes % WRITES_PER_CHECKPOINT !== 0 || this.#noThread) return;
+    this.#writes++;
+    if (this.#noThread || this.#checkpointTimer) return;
+    let seen = this.#writes;
+    this.#checkpointTimer = setInterval(() => {
+      const quiet = this.#writes === seen;
+      seen = this.#writes;
+      if (!quiet && this.#writes < WRITES_PER_CHECKPOINT) return;
+      this.#writes = 0;
+      seen = 0;
+      if (quiet) {
+        clearInterval(this.#checkpointTimer);
+        this.#checkpointTimer = undefined;
+      }
+      this.#checkpoint();
+    }, QUIET_MS);
+    this.#checkpointTimer.unref();
+  }
+
+  /**
+   * Moves the log from another thread: that waits for the disk, which must not hold up the extension host. Where no thread can be
+   * had, SQLite does it in passing.
+   */
+  #checkpoint(): void {
     if (!this.#thread) {
-      this.#db.exec('PRAGMA wal_autocheckpoint = 0');
       const thread = new Worker(CHECKPOINT_THREAD, { eval: true, workerData: this.path, execArgv: [], env: {} });
       thread.unref();
       thread.on('error', () => {
@@ -159,6 +182,7 @@ export class Database {
   }
 
   close(): void {
+    clearInterval(this.#checkpointTimer);
     void this.#thread?.terminate();
     this.#thread = undefined;
     this.#noThread = true;

@@ -6,6 +6,7 @@ import { inject } from '../credentials/injection.ts';
 import type { Clock } from '../common/clock.ts';
 import { UpstreamError, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
+import type { Stop } from '../common/stop.ts';
 import { visible } from '../common/text.ts';
 import { denyBy, type Decision } from '../mcp/decision.ts';
 import { methodOf, type Exchange } from '../mcp/exchange.ts';
@@ -42,7 +43,7 @@ export interface Answer {
 export interface Passage extends Exchange {
   readonly response: ServerResponse;
   /** Ends the exchange from our side: access withdrawn, tunnel closing; also the agent's leave where that means cancel. */
-  readonly end: AbortController;
+  readonly end: Stop;
   session: Session | undefined;
   /** URL and headers with credentials. Never logged. */
   outgoing: { readonly url: URL; readonly headers: Record<string, string | string[]> } | undefined;

@@ -15,6 +15,14 @@ export class Streams {
     return () => this.#open.delete(passage);
   }
 
+  /** Whether the editor itself listens to this server, and so will hear when its tools change. */
+  hasEditor(server: string): boolean {
+    return [...this.#open].some(
+      ([{ httpMethod, principal, server: { id } }, response]) =>
+        httpMethod === 'GET' && principal.client === 'vscode' && id === server && !response.destroyed,
+    );
+  }
+
   /** Tells every agent that listens to this server that its tools changed. Only streams without a request: others end with their answer. */
   announceTools(server: string): void {
     for (const [passage, response] of this.#open) {

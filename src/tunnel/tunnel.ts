@@ -4,6 +4,7 @@ import { sharedStem, endpointPath } from '../common/capabilityFile.ts';
 import { messageOf } from '../common/errors.ts';
 import { newId } from '../common/identifiers.ts';
 import type { Logger } from '../common/logger.ts';
+import { Stop } from '../common/stop.ts';
 import { Capabilities, type Capability } from '../authentication/capabilities.ts';
 import { Listener, type Address, type Inbound } from '../listener/listener.ts';
 import {
@@ -163,6 +164,11 @@ export class Tunnel implements Disposable {
     return { stem, token };
   }
 
+  /** Whether the editor is connected to a server and hears when its tools change. */
+  reachesEditor(server: string): boolean {
+    return this.#streams.hasEditor(server);
+  }
+
   /** Ends every capability of a server: its agents have to connect again. Their files go away. */
   revokeServer(server: string): void {
     for (const id of this.#capabilities.revokeServer(server)) {
@@ -222,7 +228,7 @@ export class Tunnel implements Disposable {
       return;
     }
     const startedAt = clock.monotonic();
-    const end = new AbortController();
+    const end = new Stop();
     const exchange: Passage = {
       id: newId('x'),
       httpMethod: inbound.httpMethod,

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import zlib from 'node:zlib';
 import type { Disposable } from '../common/disposable.ts';
+import type { StopSignal } from '../common/stop.ts';
 import { UpstreamError, codeOf, messageOf } from '../common/errors.ts';
 
 /** Variables that name proxies, as curl reads them: `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, in either case. */
@@ -32,7 +33,7 @@ export interface UpstreamRequest {
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly body: Buffer | undefined;
   /** Ends the request and its response. */
-  readonly signal: AbortSignal;
+  readonly signal: StopSignal;
 }
 
 export interface UpstreamResponse {

@@ -14,6 +14,8 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
   readonly #bridge: string;
   readonly #changed = new vscode.EventEmitter<void>();
   readonly #subscriptions: vscode.Disposable[];
+  /** By server: what VS Code was told last. */
+  readonly #told = new Map<string, { readonly place: string; readonly version: string }>();
   #last = '';
   #timer: NodeJS.Timeout | undefined;
 
@@ -25,12 +27,7 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
     this.#bridge = bridge;
     const { core } = app;
     const soon = () => this.#soon();
-    this.#subscriptions = [
-      core.servers.onDidChange(soon),
-      core.access.onDidChange(soon),
-      core.access.onDidExpire(soon),
-      core.catalog.onDidChange(soon),
-    ];
+    this.#subscriptions = [core.servers.onDidChange(soon), core.access.onDidChange(soon), core.access.onDidExpire(soon)];
     this.#last = this.#fingerprint();
   }
 
@@ -79,8 +76,21 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
     );
   }
 
-  /** Changes when what an agent would see at the start changes: where it goes, and which tools are listed. */
+  /**
+   * Changes when what an agent would see at the start changes: where it goes, and which tools are listed. VS Code stops a running server
+   * whose version changes, and takes the tools it has for outdated. So an open connection keeps its version, and hears of tools by
+   * `tools/list_changed`.
+   */
   #version(server: Server): string {
+    const place = JSON.stringify([server.upstream, server.credentials]);
+    const told = this.#told.get(server.id);
+    if (told?.place === place && this.#app.tunnel.reachesEditor(server.id)) return told.version;
+    const version = this.#versionNow(server, place);
+    this.#told.set(server.id, { place, version });
+    return version;
+  }
+
+  #versionNow(server: Server, place: string): string {
     const { core, principal } = this.#app;
     const listed = core.catalog
       .tools(server.id)
@@ -96,7 +106,7 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
       )
       .map((tool) => tool.name);
     return createHash('sha256')
-      .update(JSON.stringify([server.upstream, server.credentials, listed]))
+      .update(JSON.stringify([place, listed]))
       .digest('hex')
       .slice(0, 12);
   }

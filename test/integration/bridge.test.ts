@@ -18,6 +18,7 @@ import {
   type ClientCapabilities,
 } from '@modelcontextprotocol/sdk/types.js';
 import { build } from 'esbuild';
+import { MemorySecretStore } from '../../src/credentials/memorySecretStore.ts';
 import { startTunnel, type HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { FakeWindow, forwardTo, json, RuntimeFolder, SERVER, type Handler } from '../unit/bridge/fakeWindow.ts';
 import { EverythingServer, ModernServer } from './bridgePeers.ts';
@@ -561,6 +562,7 @@ describe('bridge process', function () {
   describe('with the tunnel itself', () => {
     let everything: EverythingServer;
     let state: string;
+    let vault: MemorySecretStore;
     let tunnel: HeadlessTunnel;
 
     const start = async (url = everything.url): Promise<void> => {
@@ -569,6 +571,7 @@ describe('bridge process', function () {
         auth: { placement: { kind: 'bearer' }, value: 'sk-bridge-0123456789' },
         access: 'everything',
         stateFolder: state,
+        vault,
       });
       tunnel.tunnel.issue(tunnel.serverId, 'agent', 'shared');
     };
@@ -580,6 +583,7 @@ describe('bridge process', function () {
     after(() => everything.stop());
     beforeEach(() => {
       state = mkdtempSync(join(tmpdir(), 'culvert-state-'));
+      vault = new MemorySecretStore();
     });
     afterEach(async () => {
       await tunnel.close();

@@ -193,13 +193,13 @@ async function moveServer(app: App, server: Server, title: string): Promise<void
       single(title),
       `${names} is bound to ${originOf(server.upstream.url)}. What shall go to ${origin}?`,
       [
-        { label: '$(key) Another credential', description: 'enter it next', value: 'new' },
+        { label: '$(key) Another credential', description: `enter it next; ${names} is forgotten`, value: 'new' },
         {
           label: '$(arrow-swap) The same credential',
           description: `from now on it goes to ${origin} and no longer to ${originOf(server.upstream.url)}`,
           value: 'rebind',
         },
-        { label: '$(circle-slash) None', value: 'none' },
+        { label: '$(circle-slash) None', description: `${names} is forgotten`, value: 'none' },
       ],
     );
     if (choice.kind !== 'value') return;
@@ -208,12 +208,12 @@ async function moveServer(app: App, server: Server, title: string): Promise<void
       core.act({ act: 'credential-replaced', server: server.id, subject: names, detail: `bound to ${origin}` });
     } else credentials = [];
     if (choice.value === 'new') {
-      const moved: Server = { ...server, upstream: { kind: 'http', url }, credentials: [] };
-      await reauthenticate(app, moved, title);
+      await reauthenticate(app, { ...server, upstream: { kind: 'http', url } }, title);
       return;
     }
   }
   core.servers.put({ ...server, upstream: { kind: 'http', url }, credentials });
+  await forgetUnused(app, server.credentials);
   app.tunnel.revokeServer(server.id);
   app.tunnel.issue(server.id, 'agent', 'shared');
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: `moved to ${origin}` });
