@@ -18,8 +18,14 @@ export class Streams {
   /** Whether the editor itself listens to this server, and so will hear when its tools change. */
   hasEditor(server: string): boolean {
     return [...this.#open].some(
-      ([{ httpMethod, principal, server: { id } }, response]) =>
-        httpMethod === 'GET' && principal.client === 'vscode' && id === server && !response.destroyed,
+      ([
+        {
+          httpMethod,
+          principal,
+          server: { id },
+        },
+        response,
+      ]) => httpMethod === 'GET' && principal.client === 'vscode' && id === server && !response.destroyed,
     );
   }
 

@@ -97,7 +97,7 @@ describe('Credentials and servers', () => {
     await window.inputBox(wiki!.url, { title: 'Edit Server' });
     await window.pick('Another credential');
     await window.pick('Bearer token', { title: 'Edit Server' });
-    await window.inputBox('third-token-of-the-wiki', { title: 'Edit Server (2/2)' });
+    await window.inputBox('third-token-of-the-wiki', { title: 'Edit Server (3/3)' });
     await window.tree('Credentials').waitDescription('Handbook credential', new RegExp(wiki!.host));
     await window.tree('Credentials').waitLabels(['Handbook credential']);
     assert.deepEqual(await call(window, await window.startMcp(/handbook_look$/)), { ok: true, text: 'look done' });

@@ -214,23 +214,28 @@ async function moveServer(app: App, server: Server, title: string): Promise<void
   }
   core.servers.put({ ...server, upstream: { kind: 'http', url }, credentials });
   await forgetUnused(app, server.credentials);
-  app.tunnel.revokeServer(server.id);
-  app.tunnel.issue(server.id, 'agent', 'shared');
+  reconnect(app, server.id);
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: `moved to ${origin}` });
+}
+
+/** Ends every connection to a server: sessions and streams of the old place mean nothing at the new one. */
+function reconnect(app: App, server: string): void {
+  app.tunnel.revokeServer(server);
+  app.tunnel.issue(server, 'agent', 'shared');
 }
 
 async function reauthenticate(app: App, server: Server, title: string): Promise<void> {
   const { core } = app;
   const draft: Draft = { label: server.label, url: server.upstream.url };
-  const tools = await gatherAndTry(app, title, draft, ['authentication', 'detail', 'secret'], 'authentication', server.id);
+  // The URL is a step too: after a failed trial it may turn out to be what is wrong.
+  const tools = await gatherAndTry(app, title, draft, ['url', 'authentication', 'detail', 'secret'], 'authentication', server.id);
   if (tools === 'cancelled') return;
   const credential = await sealDraft(app, draft);
-  core.servers.put({
-    ...server,
-    upstream: { kind: 'http', url: draft.url ?? server.upstream.url },
-    credentials: credential === undefined ? [] : [credential],
-  });
+  const url = draft.url ?? server.upstream.url;
+  const moved = url !== core.servers.get(server.id)?.upstream.url;
+  core.servers.put({ ...server, upstream: { kind: 'http', url }, credentials: credential === undefined ? [] : [credential] });
   await forgetUnused(app, server.credentials);
+  if (moved) reconnect(app, server.id);
   if (tools) core.catalog.observe(server.id, core.inspector.redactPlain(tools), { pin: false });
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: 'authentication changed' });
 }
