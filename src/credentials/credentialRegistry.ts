@@ -8,6 +8,9 @@ import { Credential, type Placement } from './credential.ts';
 import type { Secret } from './secret.ts';
 import type { Vault } from './vault.ts';
 
+/** How old what is known about a credential may be, milliseconds. */
+const RECENT_MS = 50;
+
 /** How long uses are gathered before they are written, milliseconds. */
 const FLUSH_AFTER_MS = 1000;
 
@@ -45,6 +48,11 @@ export class CredentialRegistry implements Disposable {
 
   get(id: string): Credential | undefined {
     return this.#collection.rows().get(id);
+  }
+
+  /** The same, as it was a moment ago at the earliest: for the way of a call, where what decides is what the vault says for the origin. */
+  recent(id: string): Credential | undefined {
+    return this.#collection.rows(RECENT_MS).get(id);
   }
 
   /** Seals a new credential. The secret is stored first: a row never names a value that isn't there. */

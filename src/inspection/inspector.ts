@@ -128,6 +128,13 @@ export class Inspector {
     return [...seen.values()];
   }
 
+  /** Whether neither a message nor the texts beside it hold a known secret, of whatever origin. */
+  isClean(bytes: Buffer, beside: readonly string[]): boolean {
+    if (this.#secrets.size === 0) return true;
+    const { findings, blocked } = this.message(bytes);
+    return findings.length === 0 && blocked !== true && this.#secrets.find(Buffer.from(beside.join('\n'), 'utf8')).length === 0;
+  }
+
   /** The same text with every known secret replaced, for showing and recording. */
   redactForDisplay(text: string): string {
     const bytes = Buffer.from(text, 'utf8');

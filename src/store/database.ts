@@ -29,6 +29,8 @@ export class Database {
   readonly #statements = new Map<string, StatementSync>();
   readonly #dataVersion: StatementSync;
   #versionNow: number | undefined;
+  #versionLast: number | undefined;
+  #versionReadAt = 0;
   #writes = 0;
   #thread: Worker | undefined;
   #noThread = false;
@@ -80,11 +82,14 @@ export class Database {
 
   /**
    * Changes whenever another connection, in this or another window, committed something. Asked once per turn of the event loop: what
-   * is decided in one turn is decided by one state.
+   * is decided in one turn is decided by one state. `maxAgeMs` also takes an answer of a moment ago, for what no decision hangs on.
    */
-  dataVersion(): number {
+  dataVersion(maxAgeMs = 0): number {
     if (this.#versionNow !== undefined) return this.#versionNow;
+    if (maxAgeMs > 0 && this.#versionLast !== undefined && performance.now() - this.#versionReadAt < maxAgeMs) return this.#versionLast;
     this.#versionNow = this.#guard(() => Number(this.#dataVersion.get()?.['data_version'] ?? 0));
+    this.#versionLast = this.#versionNow;
+    this.#versionReadAt = performance.now();
     setImmediate(() => (this.#versionNow = undefined));
     return this.#versionNow;
   }

@@ -76,8 +76,8 @@ export class SignedCollection<T extends { readonly id: string }> {
   }
 
   /** The rows that hold, by id. Reads the database only if another window changed it. Throws StoreError. */
-  rows(): ReadonlyMap<string, T> {
-    this.refresh();
+  rows(maxAgeMs = 0): ReadonlyMap<string, T> {
+    this.refresh(maxAgeMs);
     return this.#rows;
   }
 
@@ -88,8 +88,8 @@ export class SignedCollection<T extends { readonly id: string }> {
   }
 
   /** Reads again if another connection wrote. Returns whether rows differ from before. */
-  refresh(): boolean {
-    const version = this.#db.dataVersion();
+  refresh(maxAgeMs = 0): boolean {
+    const version = this.#db.dataVersion(maxAgeMs);
     if (version === this.#seenVersion) return false;
     const changed = this.#load();
     this.#seenVersion = version;

@@ -11,7 +11,7 @@ export async function carry(exchange: Passage, stages: Stages): Promise<Answer> 
       stages.parse(exchange) ?? //                       1 listener: strict parse, era, header agreement
       stages.authenticate(exchange) ?? //                2 authentication: session and answers belong to this principal
       (await stages.authorize(exchange)) ?? //           3 authorization: grants and policy; asks the user
-      (await stages.openRecord(exchange)) ?? //                  4 audit: intent; a denied call ends here
+      (await stages.openRecord(exchange)) ?? //          4 audit: intent; a denied call ends here
       (await stages.inspectOutgoing(exchange)) ?? //     5 inspection out: no secret where it doesn't belong
       (await stages.injectCredentials(exchange)) ?? //   6 credentials: opened for this origin only
       (await stages.callUpstream(exchange)) ?? //        7 upstream
@@ -19,6 +19,7 @@ export async function carry(exchange: Passage, stages: Stages): Promise<Answer> 
   } catch (error) {
     answer = stages.fail(exchange, error);
   }
-  await stages.closeRecord(exchange, answer); //               9 audit: outcome
+  stages.deliver(exchange, answer);
+  await stages.closeRecord(exchange, answer); //       9 audit: outcome
   return answer;
 }

@@ -48,6 +48,8 @@ export interface Passage extends Exchange {
   /** URL and headers with credentials. Never logged. */
   outgoing: { readonly url: URL; readonly headers: Record<string, string | string[]> } | undefined;
   upstream: UpstreamResponse | undefined;
+  /** Whether the request was found to hold no known secret. */
+  clean: boolean | undefined;
   /** Whether a credential is on the wire now. */
   usesCredential: boolean;
 }
@@ -159,7 +161,7 @@ export class Stages {
       {
         principal: exchange.principal,
         call,
-        argumentsText: argumentsText(exchange, core),
+        argumentsText: argumentsText(exchange, core, this.#isClean(exchange)),
         digest: hash('sha256', exchange.body),
         destination: destinationOf(exchange.server),
         credentials: this.#credentialNames(exchange),
@@ -172,6 +174,7 @@ export class Stages {
 
   async openRecord(exchange: Passage): Promise<Answer | undefined> {
     const { core } = this.options;
+    await core.ready();
     const decision = exchange.decision ?? denyBy('fault', 'No decision was made.');
     try {
       await core.audit.open(exchange.id, this.#intentOf(exchange, decision.effect === 'allow' ? 'allow' : 'deny'));
@@ -187,8 +190,8 @@ export class Stages {
   }
 
   async inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
+    if (this.#isClean(exchange)) return undefined;
     const { core } = this.options;
-    await core.ready();
     const own = new Set(exchange.server.credentials);
     const beside = Object.entries(exchange.headers).flatMap(([name, value]) =>
       name === 'authorization' || value === undefined ? [] : [value].flat(),
@@ -203,6 +206,15 @@ export class Stages {
     );
   }
 
+  /** Whether the request holds no known secret at all, in body or headers: looked at once, so that nothing made of it need be looked at again. */
+  #isClean(exchange: Passage): boolean {
+    exchange.clean ??= this.options.core.inspector.isClean(
+      exchange.body,
+      Object.entries(exchange.headers).flatMap(([name, value]) => (name === 'authorization' || value === undefined ? [] : [value].flat())),
+    );
+    return exchange.clean;
+  }
+
   async injectCredentials(exchange: Passage): Promise<Answer | undefined> {
     const { core } = this.options;
     const { server } = exchange;
@@ -211,7 +223,7 @@ export class Stages {
     // No session in this era (PROTOCOL.md 1); passed on, the id of somebody else's legacy session would be good at the server.
     if (exchange.era === 'modern') delete headers['mcp-session-id'];
     for (const id of server.credentials) {
-      const credential = core.credentials.get(id);
+      const credential = core.credentials.recent(id);
       if (!credential)
         return notForwarded(
           exchange,
@@ -297,6 +309,23 @@ export class Stages {
     );
   }
 
+  /** Writes the answer, unless it has gone out as a stream. */
+  deliver(exchange: Passage, answer: Answer): void {
+    const { response } = exchange;
+    if (answer.sent || response.destroyed) return;
+    const { status, headers, body } = answer;
+    // 204 and 304 have no length (RFC 9110, 8.6).
+    const length = status === 204 || status === 304 ? {} : { 'content-length': body.length };
+    try {
+      response.writeHead(status, { ...headers, ...length });
+      if (body.length > 0) response.end(body);
+      else response.end();
+    } catch (error) {
+      this.options.logger.error(`An answer could not be written: ${messageOf(error)}`);
+      response.destroy();
+    }
+  }
+
   async closeRecord(exchange: Passage, answer: Answer): Promise<void> {
     const { core, clock, logger } = this.options;
     if (exchange.usesCredential) this.options.onCredential(-1, '');
@@ -331,8 +360,9 @@ export class Stages {
     const { core } = this.options;
     const { principal, server, message, decision, claims } = exchange;
     const span = message?.arguments;
-    const text = this.options.recordArguments() ? argumentsText(exchange, core) : undefined;
-    return core.inspector.redactPlain<Intent>({
+    const clean = this.#isClean(exchange);
+    const text = this.options.recordArguments() ? argumentsText(exchange, core, clean) : undefined;
+    const intent: Intent = {
       client: principal.client,
       window: principal.window,
       ...(principal.workspaceName === undefined ? {} : { workspace: principal.workspaceName }),
@@ -349,25 +379,26 @@ export class Stages {
       decidedBy: decision?.by.kind === 'grant' ? decision.by.grant : (decision?.by.rule ?? 'fault'),
       reason: decision?.reason ?? '',
       credentials: server.credentials.flatMap((id) => {
-        const credential = core.credentials.get(id);
+        const credential = core.credentials.recent(id);
         return credential ? [`${credential.name} (revision ${credential.revision})`] : [];
       }),
       requestBytes: exchange.body.length,
-    });
+    };
+    return clean ? intent : core.inspector.redactPlain(intent);
   }
 
   #credentialNames(exchange: Passage): string[] {
-    return exchange.server.credentials.map((id) => this.options.core.credentials.get(id)?.name ?? 'missing');
+    return exchange.server.credentials.map((id) => this.options.core.credentials.recent(id)?.name ?? 'missing');
   }
 }
 
 /** The arguments for reading, known secrets taken out; `undefined` if the message has none. */
-function argumentsText(exchange: Passage, core: Core): string | undefined {
-  const span = exchange.message?.arguments;
-  if (span) return core.inspector.redactForDisplay(exchange.body.toString('utf8', span.start, span.end));
-  return exchange.message?.method?.startsWith('resources/') === true && exchange.message.name !== undefined
-    ? core.inspector.redactForDisplay(JSON.stringify({ uri: exchange.message.name }))
-    : undefined;
+function argumentsText(exchange: Passage, core: Core, clean: boolean): string | undefined {
+  const { message, body } = exchange;
+  let text: string | undefined;
+  if (message?.arguments) text = body.toString('utf8', message.arguments.start, message.arguments.end);
+  else if (message?.method?.startsWith('resources/') === true && message.name !== undefined) text = JSON.stringify({ uri: message.name });
+  return clean || text === undefined ? text : core.inspector.redactForDisplay(text);
 }
 
 /** A request that isn't even read as a call: nothing to record but the fact. */

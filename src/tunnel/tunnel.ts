@@ -252,6 +252,7 @@ export class Tunnel implements Disposable {
       session: undefined,
       outgoing: undefined,
       upstream: undefined,
+      clean: undefined,
       usesCredential: false,
     };
     // Modern: leaving is cancelling. Legacy: only a GET stream ends with its reader (PROTOCOL.md 1).
@@ -260,11 +261,7 @@ export class Tunnel implements Disposable {
     });
     this.#open.add(exchange);
     try {
-      const answer = await carry(exchange, this.#stages);
-      if (answer.sent || response.destroyed) return;
-      if (answer.status === 202 || answer.status === 204 || answer.body.length === 0)
-        response.writeHead(answer.status, { ...answer.headers, ...(answer.status === 204 ? {} : { 'content-length': 0 }) }).end();
-      else response.writeHead(answer.status, { ...answer.headers, 'content-length': answer.body.length }).end(answer.body);
+      await carry(exchange, this.#stages);
     } finally {
       this.#open.delete(exchange);
       if (this.#open.size === 0) this.#releaseDrained();

@@ -98,8 +98,9 @@ export class HttpUpstream implements Disposable {
         maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
       });
       let connected = false;
-      const timer = setTimeout(() => outgoing.destroy(timeoutError(url, 'connect')), CONNECT_TIMEOUT_MS);
-      let waiting: NodeJS.Timeout | undefined;
+      let timer: NodeJS.Timeout | undefined;
+      const waiting = setTimeout(() => outgoing.destroy(timeoutError(url, 'answer')), FIRST_BYTE_TIMEOUT_MS);
+      waiting.unref();
       const onAbort = () => outgoing.destroy(new UpstreamError('CULVERT_UPSTREAM_ABORTED', 'request', 'The request was given up.'));
       const settle = () => {
         clearTimeout(timer);
@@ -110,11 +111,13 @@ export class HttpUpstream implements Disposable {
           connected = true;
           clearTimeout(timer);
           socket.setTimeout(0);
-          waiting = setTimeout(() => outgoing.destroy(timeoutError(url, 'answer')), FIRST_BYTE_TIMEOUT_MS);
-          waiting.unref();
         };
-        if (!socket.connecting) ready();
-        else socket.once(secure ? 'secureConnect' : 'connect', ready);
+        if (!socket.connecting) {
+          ready();
+          return;
+        }
+        timer = setTimeout(() => outgoing.destroy(timeoutError(url, 'connect')), CONNECT_TIMEOUT_MS);
+        socket.once(secure ? 'secureConnect' : 'connect', ready);
       });
       outgoing.once('response', (response) => {
         settle();

@@ -3,7 +3,7 @@ import { LEAKING_TOOL } from '../../scripts/demo/upstream.ts';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
 import type { Workbench } from '../harness/workbench.ts';
-import { call, callAndAnswer, openViews } from './actions.ts';
+import { call, callAndAnswer, openViews, told } from './actions.ts';
 
 describe('Activity and Leak Warnings', () => {
   const culvert = useCulvert({ demo: 'Issue Tracker' });
@@ -91,7 +91,7 @@ describe('Activity and Leak Warnings', () => {
     const { window } = culvert();
     await window.tree('Activity').waitLabels([LEAKING_TOOL, LEAKING_TOOL, 'get-tiny-image', 'get-sum', 'echo']);
     await window.command('Culvert: Verify Audit History');
-    await window.notification(/The audit history holds: \d+ entries in \d+ chains?, \d+ signed checkpoints/).waitFor();
+    await told(window, /The audit history holds: \d+ entries in \d+ chains?, \d+ signed checkpoints/);
   });
 });
 

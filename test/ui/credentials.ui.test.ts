@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { useCulvert } from '../harness/openCulvert.ts';
-import { addServer, call, complaint, openViews, paletteCommands, step, typed } from './actions.ts';
+import { addServer, call, complaint, openViews, paletteCommands, step, told, typed } from './actions.ts';
 import { McpPeer } from './mcpPeer.ts';
 
 describe('Credentials and servers', () => {
@@ -14,6 +14,7 @@ describe('Credentials and servers', () => {
     peers.push(peer);
     return peer;
   };
+  beforeEach(() => culvert().window.clearNotifications());
   after(async () => {
     for (const peer of peers) await peer.stop().catch(() => undefined);
   });
@@ -27,11 +28,11 @@ describe('Credentials and servers', () => {
     assert.deepEqual(await call(window, look), { ok: true, text: 'look done' });
 
     await window.tree('Credentials').inlineAction(name, 'Test Credential');
-    await window.notification(`${name} works: Wiki answered and lists 2 tools.`).waitFor();
+    await told(window, `${name} works: Wiki answered and lists 2 tools.`);
     good.clear();
     await window.command('Culvert: Test Credential…');
     await window.pick(name, { title: 'Test Credential' });
-    await window.notification(new RegExp(`${name} does not work\\. .* refused the credential \\(HTTP 401\\)`)).waitFor();
+    await told(window, new RegExp(`${name} does not work\\. .* refused the credential \\(HTTP 401\\)`));
     const refused = await call(window, look);
     assert.equal(refused.ok, false);
     assert.match(refused.text, /Wiki did not accept the credential “Wiki credential” \(HTTP 401\).*Culvert: Replace Credential…/);
@@ -46,8 +47,9 @@ describe('Credentials and servers', () => {
     await complaint(window, /fewer than 8 characters/);
     await window.inputBox('second-token-of-the-wiki', { title: `Replace ${name}` });
     const before = wiki!.seen.length;
+    await told(window, `${name} was replaced`);
     await window.clickNotification(`${name} was replaced. The next call uses it.`, 'Test It');
-    await window.notification(`${name} works`).waitFor();
+    await told(window, `${name} works`);
     const look = await window.startMcp(/_look$/);
     assert.deepEqual(await call(window, look), { ok: true, text: 'look done' });
     assert.deepEqual(
@@ -108,7 +110,7 @@ describe('Credentials and servers', () => {
     const { window } = culvert();
     await peers[0]!.stop();
     await window.tree('Credentials').inlineAction('Handbook credential', 'Test Credential');
-    await window.notification(/Handbook credential could not be tested\. /).waitFor();
+    await told(window, /Handbook credential could not be tested\. /);
     const { ok, text } = await call(window, await window.startMcp(/handbook_look$/));
     assert.equal(ok, false);
     assert.match(text, /^in the extension host: Error: .*Handbook/);
