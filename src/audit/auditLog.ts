@@ -99,7 +99,7 @@ export class AuditLog implements Disposable {
         this.#write([entry]);
         return DONE;
       } catch (error) {
-        return Promise.reject(error as Error);
+        return Promise.reject(error);
       }
     }
     return new Promise((resolve, reject) => {
@@ -260,10 +260,10 @@ export class AuditLog implements Disposable {
       // Without the outcomes that wait: nobody waits for those.
       this.#write(intents.map(({ entry }) => entry));
     } catch (error) {
-      for (const { reject } of intents) reject(error);
+      for (const intent of intents) intent.reject(error);
       return;
     }
-    for (const { resolve } of intents) resolve();
+    for (const intent of intents) intent.resolve();
   }
 
   #entry(kind: Entry['kind'], exchange: string | null, server: string | null, tool: string | null, value: Intent | Outcome | Act): Waiting {

@@ -36,10 +36,8 @@ export function askText(
     box.password = options.password ?? false;
     box.ignoreFocusOut = true;
     box.buttons = place.canGoBack ? [vscode.QuickInputButtons.Back] : [];
-    let touched = false;
     const finish = settleOnce(box, resolve);
     box.onDidChangeValue((value) => {
-      touched = true;
       box.validationMessage = value === '' ? '' : (options.validate(value) ?? '');
     });
     box.onDidAccept(() => {
@@ -50,7 +48,7 @@ export function askText(
     box.onDidTriggerButton(() => finish({ kind: 'back' }));
     box.onDidHide(() => finish({ kind: 'cancel' }));
     box.show();
-    if (!touched && box.value !== '') box.valueSelection = [0, box.value.length];
+    if (box.value !== '') box.valueSelection = [0, box.value.length];
   });
 }
 

@@ -61,10 +61,11 @@ export class ActivityView extends Rows<ActivityRow> {
       { client: intent.client === 'vscode' ? 'vscode' : 'agent', window: intent.window },
       intent.claims['clientName'],
     );
+    const shortWho = intent.client === 'vscode' ? 'VS Code' : visible(intent.claims['clientName'] ?? 'agent', 24);
     item.id = exchange;
     item.contextValue = ITEMS.call;
     item.iconPath = new vscode.ThemeIcon(icon, color === undefined ? undefined : new vscode.ThemeColor(color));
-    item.description = `${words} · ${intent.serverLabel} · ${clockTime(at, Date.now())}`;
+    item.description = `${words} · ${intent.serverLabel} · ${shortWho} · ${clockTime(at, Date.now())}`;
     item.command = { command: COMMANDS.showRecord, title: 'Show Record', arguments: [row] };
     item.tooltip = new vscode.MarkdownString(
       [

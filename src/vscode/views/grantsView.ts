@@ -155,7 +155,7 @@ export class GrantsView extends Rows<GrantRow> {
     item.tooltip = new vscode.MarkdownString(
       `**${asMarkdownText(server.label)}**\n\nGoes to ${asMarkdownText(destinationOf(server))}  \nCredential: ${asMarkdownText(credentials.join(', ') || 'none')}  \n${effects.length} tools: ${count('allow')} allowed, ${count('ask')} ask, ${count('deny')} denied`,
     );
-    item.accessibilityInformation = { label: `${server.label}, server, ${String(item.description)}` };
+    item.accessibilityInformation = { label: `${server.label}, server, ${item.description}` };
     return item;
   }
 

@@ -41,7 +41,7 @@ export class LeakWarningsView extends Rows<StoredFinding> {
         `First ${asMarkdownText(new Date(finding.firstAt).toLocaleString())}, ${finding.count} times in all.`,
       ].join('\n\n'),
     );
-    item.accessibilityInformation = { label: `${titleOf(finding, server)}, ${String(item.description)}` };
+    item.accessibilityInformation = { label: `${titleOf(finding, server)}, ${item.description}` };
     return item;
   }
 
