@@ -44,8 +44,6 @@ const OUTCOME_DELAY_MS = 20;
 /** Outcomes that may wait while the database can't be written; the oldest are given up beyond that. */
 const MAX_WAITING_OUTCOMES = 10_000;
 
-const DONE = Promise.resolve();
-
 /** Entries behind the asked-for page that are looked through for outcomes of its calls. */
 const OUTCOME_DISTANCE = 5_000;
 
@@ -89,20 +87,16 @@ export class AuditLog implements Disposable {
   }
 
   /** Writes the intent of a call. Rejects with StoreError if it can't be written; then nothing may be forwarded. */
-  open(exchange: string, intent: Intent): Promise<void> {
+  async open(exchange: string, intent: Intent): Promise<void> {
     const entry = this.#entry('intent', exchange, intent.server, intent.tool ?? null, intent);
     // The first of a turn is written at once, so that a lone call does not wait; those that come with it share a transaction.
     if (!this.#wroteThisTurn) {
       this.#wroteThisTurn = true;
       setImmediate(() => (this.#wroteThisTurn = false));
-      try {
-        this.#write([entry]);
-        return DONE;
-      } catch (error) {
-        return Promise.reject(error);
-      }
+      this.#write([entry]);
+      return;
     }
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       if (this.#intents.push({ entry, resolve, reject }) === 1) setImmediate(() => this.#writeIntents());
     });
   }
