@@ -8,7 +8,7 @@ import { principalKey } from '../mcp/principal.ts';
 import { SseSplitter, withData, type SseBlock } from '../mcp/sse.ts';
 import { headersToAgent, mediaTypeOf } from '../upstream/headers.ts';
 import { expectAnswer } from './sessions.ts';
-import { ENDED, notForwarded, type Answer, type Passage, type StagesOptions } from './stages.ts';
+import { ENDED, isHeldByPause, notForwarded, type Answer, type Passage, type StagesOptions } from './stages.ts';
 import { presentServer, presentTools, type ListedTools, type ToolView } from './presentation.ts';
 
 /** Largest answer that is not a stream, bytes; it is held whole while it is inspected. */
@@ -80,7 +80,7 @@ async function relayStream(
   response.flushHeaders();
   const splitter = new SseSplitter();
   let result: Answer['result'] = x.httpMethod === 'POST' && x.message?.kind === 'request' ? 'closed' : 'ok';
-  const leave = options.presentation.streams.add(x, response);
+  const leave = register(x, options);
   try {
     for await (const chunk of body as AsyncIterable<Buffer>) {
       for (const block of splitter.push(chunk)) {
@@ -104,22 +104,35 @@ async function relayStream(
   return streamed(x, result);
 }
 
+/** Registers a stream. One that a session opens again is told that the tools changed: nobody listened in between. */
+function register(x: Passage, options: StagesOptions): () => void {
+  const { streams, ownStream: speaks } = options.presentation;
+  const leave = streams.add(x, x.response);
+  if (x.httpMethod === 'GET' && x.session && speaks) {
+    if (x.session.listened) streams.announceToolsTo(x.response);
+    x.session.listened = true;
+  }
+  return leave;
+}
+
 /**
- * A stream in place of the one a server does not offer, so that the agent hears when its tools change. It carries nothing of the
- * server.
+ * A stream in place of the one a server does not offer or may not be asked for in a pause, so that the agent hears when its tools
+ * change. It carries nothing of the server.
  */
-function ownStream(x: Passage, options: StagesOptions): Promise<Answer> {
+export function ownStream(x: Passage, options: StagesOptions): Promise<Answer> {
   const { response } = x;
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
   response.write(': culvert\n\n');
-  const leave = options.presentation.streams.add(x, response);
+  const leave = register(x, options);
   return new Promise((resolve) => {
     const beat = setInterval(() => response.write(': \n\n'), KEEP_ALIVE_MS);
     beat.unref();
     const onEnd = () => {
       clearInterval(beat);
       leave();
-      response.destroy();
+      // The end of a pause, said just now, must arrive.
+      if (isHeldByPause(x)) response.end();
+      else response.destroy();
       resolve(streamed(x, 'ok'));
     };
     response.once('close', onEnd);

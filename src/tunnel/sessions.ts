@@ -10,6 +10,8 @@ export interface Session {
   readonly server: string;
   /** Raw ids of the server's requests that the client has not answered. */
   readonly pending: Set<string>;
+  /** Whether the client has had a stream of its own. */
+  listened: boolean;
 }
 
 /** The legacy sessions that went through this window (PROTOCOL.md 1): an id is good only for the principal and server it was made for. */
@@ -21,7 +23,7 @@ export class Sessions {
     const key = keyOf(server, id, principal);
     const old = this.#byId.get(key);
     if (old?.principal === principal) return old;
-    const session: Session = { id, principal, server, pending: new Set() };
+    const session: Session = { id, principal, server, pending: new Set(), listened: false };
     this.#byId.set(key, session);
     if (this.#byId.size > MAX_SESSIONS) {
       const oldest = this.#byId.keys().next().value;

@@ -18,7 +18,7 @@ import { destinationOf, originOf } from '../mcp/server.ts';
 import { headersToUpstream } from '../upstream/headers.ts';
 import type { HttpUpstream, UpstreamResponse } from '../upstream/httpUpstream.ts';
 import { credentialOf, type Core } from './core.ts';
-import { relay } from './relay.ts';
+import { ownStream, relay } from './relay.ts';
 import type { Presentation } from './tunnel.ts';
 import type { Session, Sessions } from './sessions.ts';
 
@@ -186,7 +186,10 @@ export class Stages {
       );
     }
     exchange.recorded = true;
-    return decision.effect === 'allow' ? undefined : denied(exchange, decision.reason);
+    if (decision.effect === 'allow') return undefined;
+    // An agent that is refused its stream takes the server for one without, and would not hear of the end of the pause.
+    if (isHeldByPause(exchange) && this.options.presentation.ownStream) return ownStream(exchange, this.options);
+    return denied(exchange, decision.reason);
   }
 
   async inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
@@ -404,6 +407,11 @@ function argumentsText(exchange: Passage, core: Core, clean: boolean): string | 
 /** A request that isn't even read as a call: nothing to record but the fact. */
 function refused(status: number, body: Buffer, error: string): Answer {
   return { status, headers: { 'content-type': 'application/json' }, body, sent: false, result: 'denied', error };
+}
+
+/** Whether this is an agent's own stream that only waits for the end of the pause. */
+export function isHeldByPause({ httpMethod, decision }: Exchange): boolean {
+  return httpMethod === 'GET' && decision?.by.kind === 'rule' && decision.by.rule === 'paused';
 }
 
 /**

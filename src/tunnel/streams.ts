@@ -29,6 +29,11 @@ export class Streams {
     );
   }
 
+  /** Tells one agent that its tools changed. */
+  announceToolsTo(response: ServerResponse): void {
+    response.write(TOOLS_CHANGED);
+  }
+
   /** Tells every agent that listens to this server that its tools changed. Only streams without a request: others end with their answer. */
   announceTools(server: string): void {
     for (const [passage, response] of this.#open) {

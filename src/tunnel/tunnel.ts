@@ -23,7 +23,7 @@ import { HttpUpstream, type ProxyEnvironment } from '../upstream/httpUpstream.ts
 import type { Core } from './core.ts';
 import { carry } from './pipeline.ts';
 import { Sessions } from './sessions.ts';
-import { Stages, type Passage } from './stages.ts';
+import { Stages, isHeldByPause, type Passage } from './stages.ts';
 import { Streams } from './streams.ts';
 
 /** How what the server says about itself is shown to agents. */
@@ -284,6 +284,7 @@ export class Tunnel implements Disposable {
   /** A revoke or pause ends what was let through before, and agents hear that their tools are others now. */
   #accessChanged(): void {
     const { core } = this.#options;
+    const held = [...this.#open].filter(isHeldByPause);
     for (const exchange of [...this.#open]) {
       if (exchange.decision?.effect !== 'allow') continue;
       let still: boolean;
@@ -297,6 +298,8 @@ export class Tunnel implements Disposable {
       if (!still) exchange.end.abort();
     }
     this.#announceTools();
+    // They only waited for this, and come again for the server's own.
+    if (held.length > 0 && !core.access.policy().paused) for (const exchange of held) exchange.end.abort();
   }
 
   #announceTools(): void {

@@ -5,6 +5,16 @@ import type { App } from './app.ts';
 import { settings } from './adapters.ts';
 import { PROVIDER_ID } from './names.ts';
 
+/** Time for a change to be followed by others, milliseconds. */
+const SETTLE_MS = 50;
+/** Time for a connection that broke, as in a pause, to come back before the editor counts as not connected, milliseconds. */
+const RETURN_MS = 3_000;
+
+interface Told {
+  readonly place: string;
+  readonly version: string;
+}
+
 /**
  * Gives VS Code a definition for each server. What is cached by VS Code names no socket that is open and holds nothing secret; the
  * capability is added when a server is about to start.
@@ -15,9 +25,10 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
   readonly #changed = new vscode.EventEmitter<void>();
   readonly #subscriptions: vscode.Disposable[];
   /** By server: what VS Code was told last. */
-  readonly #told = new Map<string, { readonly place: string; readonly version: string }>();
+  readonly #told = new Map<string, Told>();
   #last = '';
   #timer: NodeJS.Timeout | undefined;
+  #again: NodeJS.Timeout | undefined;
 
   readonly onDidChangeMcpServerDefinitions = this.#changed.event;
 
@@ -52,6 +63,7 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
 
   dispose(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#again);
     for (const s of this.#subscriptions) s.dispose();
     this.#changed.dispose();
   }
@@ -82,16 +94,15 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
    * `tools/list_changed`.
    */
   #version(server: Server): string {
-    const place = JSON.stringify([server.upstream, server.credentials]);
-    const told = this.#told.get(server.id);
-    if (told?.place === place && this.#app.tunnel.reachesEditor(server.id)) return told.version;
-    const version = this.#versionNow(server, place);
-    this.#told.set(server.id, { place, version });
-    return version;
+    const told = this.#told.get(server.id) ?? this.#stateOf(server);
+    this.#told.set(server.id, told);
+    return told.version;
   }
 
-  #versionNow(server: Server, place: string): string {
+  /** What a server is now: where it goes, and a version for that and its tools. */
+  #stateOf(server: Server): Told {
     const { core, principal } = this.#app;
+    const place = JSON.stringify([server.upstream, server.credentials]);
     const listed = core.catalog
       .tools(server.id)
       .filter(
@@ -105,10 +116,11 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
           }).effect !== 'deny',
       )
       .map((tool) => tool.name);
-    return createHash('sha256')
+    const version = createHash('sha256')
       .update(JSON.stringify([place, listed]))
       .digest('hex')
       .slice(0, 12);
+    return { place, version };
   }
 
   #fingerprint(): string {
@@ -118,10 +130,28 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
   #soon(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      const now = this.#fingerprint();
-      if (now === this.#last) return;
+      if (this.#look(false)) return;
+      clearTimeout(this.#again);
+      this.#again = setTimeout(() => this.#look(true), RETURN_MS);
+    }, SETTLE_MS);
+  }
+
+  /** Tells VS Code what changed. False: tools of a server changed to which VS Code is not connected, and `waited` was not said. */
+  #look(waited: boolean): boolean {
+    const { core, tunnel } = this.#app;
+    let done = true;
+    for (const server of core.servers.list()) {
+      const told = this.#told.get(server.id);
+      const now = this.#stateOf(server);
+      if (told?.version === now.version || (told?.place === now.place && tunnel.reachesEditor(server.id))) continue;
+      if (told?.place === now.place && !waited) done = false;
+      else this.#told.set(server.id, now);
+    }
+    const now = this.#fingerprint();
+    if (now !== this.#last) {
       this.#last = now;
       this.#changed.fire();
-    }, 50);
+    }
+    return done;
   }
 }

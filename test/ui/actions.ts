@@ -160,7 +160,7 @@ export async function waitOffered(window: Workbench, name: string, offered: bool
 export async function paletteCommands(window: Workbench): Promise<string[]> {
   const items = await window.paletteItems('Culvert: ');
   return items
-    .filter((item) => /^Culvert: /.test(item) && !/^Culvert: Focus on/.test(item))
+    .filter((item) => item.startsWith('Culvert: ') && !item.startsWith('Culvert: Focus on'))
     .map((item) => item.slice('Culvert: '.length))
     .sort();
 }

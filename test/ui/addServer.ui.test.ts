@@ -149,7 +149,7 @@ describe('Add Server', () => {
       'in the console',
     );
     assert.ok(
-      filesWith(server.runFolder, upstream.url).some((file) => /culvert\.db/.test(file)),
+      filesWith(server.runFolder, upstream.url).some((file) => file.includes('culvert.db')),
       'the scan sees the database',
     );
   });

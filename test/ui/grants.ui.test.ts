@@ -106,10 +106,9 @@ describe('Grants', () => {
   });
 
   it('Pause All Agent Access stops everything at once, survives a reload, and ends with Resume', async () => {
-    const { window } = culvert();
+    const { window, upstream } = culvert();
     const grants = window.tree('Grants');
     assert.equal((await call(window, id('echo'), { message: 'before' })).ok, true);
-    const before = reached(culvert()).length;
     await window.command('Culvert: Pause All Agent Access');
     await window.statusBarItem('Culvert: paused').waitFor();
     const paused = await call(window, id('echo'), { message: 'paused' });
@@ -120,11 +119,21 @@ describe('Grants', () => {
     const offered = await paletteCommands(window);
     assert.ok(offered.includes('Resume Agent Access') && !offered.includes('Pause All Agent Access'), offered.join(' '));
 
+    await window.command('Culvert: Resume Agent Access');
+    await window.statusBarItem('Culvert: agents have access').waitFor();
+    await waitOffered(window, 'echo', true);
+    assert.equal((await call(window, id('echo'), { message: 'between' })).ok, true);
+    // The editor still hears of changes.
+    await grants.contextMenu('get-env', 'Deny');
+    await waitOffered(window, 'get-env', false);
+    await window.command('Culvert: Pause All Agent Access');
+
     await window.reload();
     await window.statusBarItem('Culvert: paused').waitFor();
     await openViews(window, 'Grants');
     await grants.waitDescription('Issue Tracker', 'paused');
-    assert.equal(reached(culvert()).length, before);
+    assert.deepEqual(reached(culvert()).slice(-2), ['echo', 'echo']);
+    assert.ok(!upstream.toolCalls('echo').some(({ body }) => body.includes('"paused"')), 'nothing reached the server in the pause');
 
     await window.statusBarItem('Culvert: paused').click();
     await window.statusBarItem('Culvert: agents have access').waitFor();

@@ -1,7 +1,15 @@
 import { FakeServer, answerJson, idOf, resultFor, type Seen } from '../support/fakeServer.ts';
 
-/** Tools of every peer. The first says that it only reads. */
-const TOOLS = [
+/** A tool as it stands in a list. */
+export interface PeerTool {
+  readonly name: string;
+  readonly description: string;
+  readonly inputSchema: object;
+  readonly annotations?: object;
+}
+
+/** Tools of a peer that is not given any. The first says that it only reads. */
+const TOOLS: readonly PeerTool[] = [
   { name: 'look', description: 'Looks.', inputSchema: { type: 'object' }, annotations: { readOnlyHint: true } },
   { name: 'change', description: 'Changes.', inputSchema: { type: 'object' } },
 ];
@@ -12,15 +20,20 @@ export class McpPeer {
   accepts: (seen: Seen) => boolean;
   readonly #server = new FakeServer();
 
-  constructor(accepts: (seen: Seen) => boolean = () => true) {
+  /** `result`: the text that a call of a tool brings. */
+  constructor(
+    accepts: (seen: Seen) => boolean = () => true,
+    tools: readonly PeerTool[] = TOOLS,
+    result: (tool: string) => string = (tool) => `${tool} done`,
+  ) {
     this.accepts = accepts;
     this.#server.behave = (seen, response) => {
       if (!this.accepts(seen)) answerJson(response, '{"error":"unauthorized"}', 401, { 'www-authenticate': 'Bearer' });
       else if (seen.method !== 'POST') response.writeHead(405).end();
       else {
-        const result = answerTo(seen);
-        if (result === 'none') response.writeHead(202).end();
-        else answerJson(response, result);
+        const answer = answerTo(seen, tools, result);
+        if (answer === undefined) response.writeHead(202).end();
+        else answerJson(response, answer);
       }
     };
   }
@@ -47,7 +60,7 @@ export class McpPeer {
 
   /** The requests that called a tool and were let in. */
   get calls(): readonly Seen[] {
-    return this.seen.filter((seen) => /"tools\/call"/.test(seen.body.toString()) && this.accepts(seen));
+    return this.seen.filter((seen) => seen.body.toString().includes('"tools/call"') && this.accepts(seen));
   }
 
   /** Stops listening, for good. */
@@ -56,7 +69,8 @@ export class McpPeer {
   }
 }
 
-function answerTo(seen: Seen): string {
+/** The answer to a message; `undefined` if it wants none. */
+function answerTo(seen: Seen, tools: readonly PeerTool[], result: (tool: string) => string): string | undefined {
   const { method, params } = JSON.parse(seen.body.toString()) as { method?: string; params?: { name?: string; protocolVersion?: string } };
   switch (method) {
     case 'initialize':
@@ -66,13 +80,13 @@ function answerTo(seen: Seen): string {
         serverInfo: { name: 'peer', version: '1.0.0' },
       });
     case 'tools/list':
-      return resultFor(seen, { tools: TOOLS });
+      return resultFor(seen, { tools });
     case 'tools/call':
-      return resultFor(seen, { content: [{ type: 'text', text: `${params?.name ?? ''} done` }] });
+      return resultFor(seen, { content: [{ type: 'text', text: result(params?.name ?? '') }] });
     case 'ping':
       return resultFor(seen, {});
     default:
-      if (method === undefined || method.startsWith('notifications/')) return 'none';
+      if (method === undefined || method.startsWith('notifications/')) return undefined;
       return JSON.stringify({ jsonrpc: '2.0', id: idOf(seen), error: { code: -32601, message: 'Method not found' } });
   }
 }

@@ -42,7 +42,7 @@ export function processesWith(folder: string, secret: string): string[] {
 
 /** Places of a window where the secret is: its document, what is typed in it, and what it stores, VS Code's SecretStorage left out. */
 export async function pagePlacesWith(page: Page, secret: string): Promise<string[]> {
-  const texts = (await page.evaluate(READ_PAGE)) as Record<string, string>;
+  const texts = await page.evaluate<Record<string, string>>(READ_PAGE);
   const forms = formsOf(secret);
   return Object.keys(texts).filter((place) => forms.some((form) => texts[place]?.includes(form)));
 }

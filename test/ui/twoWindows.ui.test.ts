@@ -17,9 +17,9 @@ describe('Two windows of one user', () => {
   before('open both and add a server in the first', async function () {
     this.timeout(60_000);
     await peer.start();
-    const { window, upstream, openWindow } = culvert();
+    const { window, upstream } = culvert();
     await addServer(window, { label: 'Issue Tracker', url: upstream.url, secret: upstream.token });
-    second = await openWindow();
+    second = await culvert().openWindow();
     for (const opened of [window, second]) {
       await openViews(opened, 'Grants');
       await opened.startMcp(/_echo$/);
@@ -47,13 +47,16 @@ describe('Two windows of one user', () => {
   it('what is denied in one is denied for the next call in the other, and leaves its tools', async () => {
     const { window } = culvert();
     const before = reached(culvert()).length;
+    await second.page.bringToFront();
     await second.tree('Grants').toggle('echo');
+    await second.tree('Grants').waitDescription('echo', /^denied$/);
     const { ok, text } = await call(window, echo.id, { message: 'denied' });
     assert.equal(ok, false);
     assert.match(text, GONE);
     await waitOffered(window, 'echo', false);
     await window.tree('Grants').waitDescription('echo', /^denied$/);
     assert.equal(reached(culvert()).length, before);
+    await window.page.bringToFront();
     await window.tree('Grants').toggle('echo');
     await waitOffered(second, 'echo', true);
     assert.equal((await call(second, echo.id, { message: 'again' })).ok, true);
@@ -76,11 +79,16 @@ describe('Two windows of one user', () => {
     const { ok, text } = await call(second, echo.id, { message: 'paused' });
     assert.equal(ok, false);
     assert.match(text, /All agent access is paused|was not contributed/);
+    await second.page.bringToFront();
     await second.statusBarItem('Culvert: paused').click();
     await window.statusBarItem('Culvert: agents have access').waitFor();
-    await waitOffered(window, 'echo', true);
+    for (const each of [window, second]) await waitOffered(each, 'echo', true);
     assert.equal((await call(window, echo.id, { message: 'resumed' })).ok, true);
     assert.deepEqual(reached(culvert()).slice(before), ['echo']);
+    // Both still hear of changes.
+    await window.page.bringToFront();
+    await window.tree('Grants').contextMenu('get-tiny-image', 'Deny');
+    for (const each of [window, second]) await waitOffered(each, 'get-tiny-image', false);
   });
 
   it('a server added in one appears in the other, and works there', async () => {
@@ -92,13 +100,13 @@ describe('Two windows of one user', () => {
   });
 
   it('closing one leaves the other at work, and a new one joins', async () => {
-    const { window, openWindow } = culvert();
+    const { window } = culvert();
     const pid = await second.eval(() => process.pid);
     await second.close();
     await until(() => !isAlive(pid), { what: 'the end of the extension host' });
     assert.equal((await call(window, echo.id, { message: 'alone' })).ok, true);
 
-    second = await openWindow();
+    second = await culvert().openWindow();
     await openViews(second, 'Grants');
     await second.tree('Grants').waitDescription('echo', /^allowed$/);
     await second.startMcp(/_echo$/);

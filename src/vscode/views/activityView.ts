@@ -89,14 +89,14 @@ export class ActivityView extends Rows<ActivityRow> {
 }
 
 function stateOf({ intent, outcome }: Activity): [icon: string, color: string | undefined, words: string] {
-  if (intent.effect === 'deny') return ['circle-slash', 'charts.orange', 'denied'];
+  if (intent.effect === 'deny') return ['circle-slash', 'problemsWarningIcon.foreground', 'denied'];
   if (!outcome) return ['loading', undefined, 'running'];
   const redacted = outcome.findings > 0 ? ', redacted' : '';
   switch (outcome.result) {
     case 'ok':
       return [outcome.findings > 0 ? 'shield' : 'check', outcome.findings > 0 ? 'charts.yellow' : 'charts.green', `ok${redacted}`];
     case 'denied':
-      return ['circle-slash', 'charts.orange', 'stopped'];
+      return ['circle-slash', 'problemsWarningIcon.foreground', 'stopped'];
     case 'tool-error':
     case 'rpc-error':
       return ['warning', 'charts.yellow', `tool error${redacted}`];
@@ -105,6 +105,6 @@ function stateOf({ intent, outcome }: Activity): [icon: string, color: string | 
     case 'cancelled':
       return ['circle-slash', undefined, 'cancelled'];
     case 'closed':
-      return ['circle-slash', 'charts.orange', 'ended'];
+      return ['circle-slash', 'problemsWarningIcon.foreground', 'ended'];
   }
 }

@@ -25,11 +25,12 @@ export class LeakWarningsView extends Rows<StoredFinding> {
 
   getTreeItem(finding: StoredFinding): vscode.TreeItem {
     const server = this.#app.core.servers.get(finding.server)?.label ?? 'a removed server';
-    const item = new vscode.TreeItem(titleOf(finding, server));
+    const item = new vscode.TreeItem(titleOf(finding));
     const times = finding.count > 1 ? ` ×${finding.count}` : '';
     item.id = finding.id;
     item.contextValue = ITEMS.finding;
-    item.description = `${finding.action}${times} · ${clockTime(finding.lastAt, Date.now())}`;
+    const where = finding.rule === 'tool-changed' || finding.tool === undefined ? server : `${visible(finding.tool, 60)} · ${server}`;
+    item.description = `${where} · ${finding.action}${times} · ${clockTime(finding.lastAt, Date.now())}`;
     item.iconPath = new vscode.ThemeIcon(
       finding.rule === 'tool-changed' ? 'edit' : 'shield',
       new vscode.ThemeColor(finding.severity === 'high' ? 'charts.red' : 'charts.yellow'),
@@ -41,7 +42,7 @@ export class LeakWarningsView extends Rows<StoredFinding> {
         `First ${asMarkdownText(new Date(finding.firstAt).toLocaleString())}, ${finding.count} times in all.`,
       ].join('\n\n'),
     );
-    item.accessibilityInformation = { label: `${titleOf(finding, server)}, ${item.description}` };
+    item.accessibilityInformation = { label: `${titleOf(finding)}, ${item.description}` };
     return item;
   }
 
@@ -51,10 +52,10 @@ export class LeakWarningsView extends Rows<StoredFinding> {
   }
 }
 
-function titleOf(finding: StoredFinding, server: string): string {
-  const where = finding.tool === undefined ? server : `${visible(finding.tool, 60)} of ${server}`;
-  if (finding.rule === 'tool-changed') return `${visible(finding.subject, 60)} of ${server} was redefined`;
-  return finding.direction === 'to-agent' ? `“${finding.subject}” in an answer of ${where}` : `“${finding.subject}” in a call of ${where}`;
+/** What happened, short: the description says where. */
+function titleOf(finding: StoredFinding): string {
+  if (finding.rule === 'tool-changed') return `${visible(finding.subject, 60)} was redefined`;
+  return finding.direction === 'to-agent' ? `“${finding.subject}” in an answer` : `“${finding.subject}” in a call`;
 }
 
 function explain(finding: StoredFinding, server: string): string {
