@@ -181,7 +181,8 @@ describe('Approval', () => {
     await window.reload();
     await openViews(window, 'Grants');
     await window.startMcp(/_echo$/);
-    assert.equal(await isOffered(window, 'get-tiny-image'), false);
+    // What VS Code remembers from before the reload may be older than the denial.
+    await waitOffered(window, 'get-tiny-image', false);
     await window.tree('Grants').waitDescription('get-tiny-image', 'denied');
     assert.ok(!reached(culvert()).includes('get-tiny-image'), 'the call never left this machine');
   });
