@@ -153,7 +153,7 @@ export class GrantsView extends Rows<GrantRow> {
           ? parts.join(', ')
           : 'no access';
     item.tooltip = new vscode.MarkdownString(
-      `**${asMarkdownText(server.label)}**\n\nGoes to ${asMarkdownText(destinationOf(server))}  \nCredential: ${asMarkdownText(credentials.join(', ') || 'none')}  \n${effects.length} tools: ${count('allow')} allowed, ${count('ask')} ask, ${count('deny')} denied`,
+      `**${asMarkdownText(server.label)}**\n\nGoes to ${asMarkdownText(destinationOf(server))}  \nCredential: ${asMarkdownText(credentials.join(', ') || 'none')}  \n${effects.length} tools: ${count('allow')} allowed, ${count('ask')} ask, ${count('deny')} denied  \nId, for agents outside the editor: ${asMarkdownText(server.id)}`,
     );
     item.accessibilityInformation = { label: `${server.label}, server, ${item.description}` };
     return item;
