@@ -1,6 +1,6 @@
 /**
- * What is written to the record. Field names follow the OpenTelemetry semantic conventions for MCP where they exist
- * (`mcp.method.name`, `gen_ai.tool.name`, …); docs/architecture.md lists them. No field ever holds a secret.
+ * What is written to the record: plain data, serialised as JSON into the column `body` of the table `audit`. No field ever holds a
+ * secret.
  */
 
 /** Written before anything leaves the machine. */

@@ -325,6 +325,6 @@ async function openKey(
   }
   throw new VaultError(
     'CULVERT_VAULT_FORGOT',
-    'The system’s keyring no longer has Culvert’s key, so stored servers and grants can’t be trusted. If the keyring is locked, unlock it and reload the window; if it forgets at every start, set one up (see the README), then choose “Start Over”.',
+    'The system’s keyring no longer has Culvert’s key, so stored servers and grants can’t be trusted. If the keyring is locked, unlock it and reload the window; if it forgets at every start, set one up (on Linux GNOME Keyring or KWallet), then choose “Start Over…”.',
   );
 }

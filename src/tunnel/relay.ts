@@ -232,7 +232,10 @@ function noteSession(x: Passage, options: StagesOptions): void {
   const status = x.upstream?.status ?? 0;
   if (x.era === 'modern') return;
   if (x.session && x.session.id !== '' && (status === 404 || (x.httpMethod === 'DELETE' && status < 300))) options.sessions.end(x.session);
-  if (typeof id === 'string' && status < 300) x.session = options.sessions.begin(id, principalKey(x.principal), x.server.id);
+  if (typeof id !== 'string' || status >= 300) return;
+  x.session = options.sessions.begin(id, principalKey(x.principal), x.server.id);
+  // Only initialize says who the client is. A request that held a secret is not quoted on later records.
+  if (x.message?.method === 'initialize' && x.clean === true) x.session.claims = x.claims;
 }
 
 function isAnswerTo(x: Passage, data: Buffer): boolean {

@@ -1,3 +1,5 @@
+import type { Claims } from '../mcp/message.ts';
+
 /** Sessions that are remembered; the oldest go first. A client whose session was forgotten gets 404 and begins anew. */
 export const MAX_SESSIONS = 10_000;
 /** Requests of a server (sampling, elicitation, roots, ping) that may wait for an answer in one session. */
@@ -10,6 +12,8 @@ export interface Session {
   readonly server: string;
   /** Raw ids of the server's requests that the client has not answered. */
   readonly pending: Set<string>;
+  /** What the client said about itself when it began; a claim, like everything it says. */
+  claims: Claims;
   /** Whether the client has had a stream of its own. */
   listened: boolean;
 }
@@ -23,7 +27,7 @@ export class Sessions {
     const key = keyOf(server, id, principal);
     const old = this.#byId.get(key);
     if (old?.principal === principal) return old;
-    const session: Session = { id, principal, server, pending: new Set(), listened: false };
+    const session: Session = { id, principal, server, pending: new Set(), claims: {}, listened: false };
     this.#byId.set(key, session);
     if (this.#byId.size > MAX_SESSIONS) {
       const oldest = this.#byId.keys().next().value;

@@ -124,6 +124,7 @@ export class Stages {
         return refused(404, errorBody(exchange.message?.id, ERROR_CODE.session, text), text);
       }
     }
+    exchange.claims = { ...exchange.session.claims, ...exchange.claims };
     if (exchange.message?.kind !== 'response') return undefined;
     if (exchange.session.pending.delete(exchange.message.id ?? '')) return undefined;
     return refused(400, errorBody(undefined, -32600, 'No request of the server waits for this answer.'), 'answer to nothing');
@@ -133,7 +134,11 @@ export class Stages {
     const { core } = this.options;
     const call = this.callOf(exchange);
     exchange.decision = core.access.decide(exchange.principal, call);
-    if (exchange.decision.effect === 'ask') exchange.decision = await this.#ask(exchange, call);
+    if (exchange.decision.effect === 'ask') {
+      exchange.decision = await this.#ask(exchange, call);
+      // While the user thought, another secret may have been sealed: what was looked at before does not count any more.
+      exchange.clean = undefined;
+    }
     exchange.decidedAt = this.options.clock.monotonic();
     return undefined;
   }
