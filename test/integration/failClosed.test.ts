@@ -170,6 +170,20 @@ describe('fails closed', () => {
         assert.deepEqual(lastCall(tunnel).outcome?.result, 'upstream-error');
       });
 
+    it('that was sealed for another server while the call waited for the user stops the call', async () => {
+      const other = madeUpSecret('b');
+      const asking = tunnel.core.access.set(tunnel.serverId, { kind: 'tools', names: ['echo'] }, 'ask', 'headless');
+      assert.equal(asking.effect, 'ask');
+      const answer = call(tunnel, 'echo', { text: other });
+      await scene.approver.questions(1);
+      await tunnel.core.credentials.seal('other', { kind: 'bearer' }, ['https://other.example'], new Secret(other));
+      await tunnel.core.ready();
+      scene.approver.answer(0, 'once');
+      isDenied(await answer, /holds the value of the credential “other”/);
+      assert.equal(scene.server.seen.length, 0);
+      assert.deepEqual(tracesIn(recordText(tunnel), other), []);
+    });
+
     it('goes along to another path of its origin', async () => {
       const server = tunnel.core.servers.list()[0]!;
       tunnel.core.servers.put({ ...server, upstream: { kind: 'http', url: `${scene.server.origin}/other` } });
