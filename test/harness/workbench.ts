@@ -115,22 +115,33 @@ export class Workbench {
     return this.eval((api, command) => api.commands.executeCommand(command.id, ...command.args), { id, args });
   }
 
-  /** Starts every known MCP server without a dialog until a tool whose name matches is offered to agents; returns its name. */
-  async startMcp(tool: RegExp): Promise<string> {
-    return this.eval(async (api, source) => {
-      const pattern = new RegExp(source);
-      const find = () => api.lm.tools.find(({ name }) => pattern.test(name))?.name;
-      for (let round = 0; round < 40; round++) {
-        // '*' starts only the servers known at that moment, and lm.tools follows a little later: hence the loops.
-        await api.commands.executeCommand('workbench.mcp.startServer', '*', { waitForLiveTools: true, autoTrustChanges: true });
-        for (let look = 0; look < 20; look++) {
-          const found = find();
-          if (found) return found;
-          await new Promise((resolve) => setTimeout(resolve, 25));
+  /**
+   * Starts every known MCP server without a dialog until a tool whose name matches `tool` is offered to agents; returns its name.
+   * Tools that VS Code remembers from before a reload are offered before a server starts: where that matters, `without` names one
+   * that must be gone.
+   */
+  async startMcp(tool: RegExp, without?: RegExp): Promise<string> {
+    return this.eval(
+      async (api, sources) => {
+        const pattern = new RegExp(sources.tool);
+        const gone = sources.without === undefined ? undefined : new RegExp(sources.without);
+        const find = () =>
+          gone && api.lm.tools.some(({ name }) => gone.test(name)) ? undefined : api.lm.tools.find(({ name }) => pattern.test(name))?.name;
+        for (let round = 0; round < 40; round++) {
+          // '*' starts only the servers known at that moment, and lm.tools follows a little later: hence the loops.
+          await api.commands.executeCommand('workbench.mcp.startServer', '*', { waitForLiveTools: true, autoTrustChanges: true });
+          for (let look = 0; look < 20; look++) {
+            const found = find();
+            if (found) return found;
+            await new Promise((resolve) => setTimeout(resolve, 25));
+          }
         }
-      }
-      throw new Error(`no tool ${source} among ${api.lm.tools.map(({ name }) => name).join(' ')}`);
-    }, tool.source);
+        throw new Error(
+          `no tool ${sources.tool} without ${String(sources.without)} among ${api.lm.tools.map(({ name }) => name).join(' ')}`,
+        );
+      },
+      { tool: tool.source, without: without?.source },
+    );
   }
 
   /** Calls a tool the way an extension does (`vscode.lm.invokeTool`); returns the text of the result. */

@@ -180,9 +180,8 @@ describe('Approval', () => {
     assert.equal(await isOffered(window, 'echo'), true);
     await window.reload();
     await openViews(window, 'Grants');
-    await window.startMcp(/_echo$/);
     // What VS Code remembers from before the reload may be older than the denial.
-    await waitOffered(window, 'get-tiny-image', false);
+    await window.startMcp(/_echo$/, /_get-tiny-image$/);
     await window.tree('Grants').waitDescription('get-tiny-image', 'denied');
     assert.ok(!reached(culvert()).includes('get-tiny-image'), 'the call never left this machine');
   });

@@ -58,6 +58,7 @@ describe('Two windows of one user', () => {
     assert.equal(reached(culvert()).length, before);
     await window.page.bringToFront();
     await window.tree('Grants').toggle('echo');
+    await window.tree('Grants').waitDescription('echo', /^allowed$/);
     await waitOffered(second, 'echo', true);
     assert.equal((await call(second, echo.id, { message: 'again' })).ok, true);
   });
