@@ -26,7 +26,10 @@ export interface Verification {
   readonly problems: readonly string[];
 }
 
-/** Hash of an entry over the one before it: SHA-256 of a canonical JSON array, hex. Published in docs/architecture.md. */
+/**
+ * Hash of an entry over the one before it: SHA-256, hex, of the seven parts with a line feed between each two. None can hold a line feed:
+ * ids and numbers don't, and JSON writes it as an escape. Published in docs/architecture.md.
+ */
 export function entryHash(
   previous: string,
   chain: string,
@@ -36,7 +39,7 @@ export function entryHash(
   exchange: string | null,
   body: string,
 ): string {
-  return hash('sha256', JSON.stringify([previous, chain, n, at, kind, exchange, body]));
+  return hash('sha256', `${previous}\n${chain}\n${n}\n${at}\n${kind}\n${exchange ?? ''}\n${body}`);
 }
 
 /** An outcome waits at most this long for company before it is written, milliseconds. A crash in between leaves an intent without outcome. */

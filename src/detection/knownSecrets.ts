@@ -14,10 +14,11 @@ interface Pattern {
   readonly id: string;
   readonly form: SecretForm;
   readonly bytes: Buffer;
-  /** The bytes as Latin-1. */
-  readonly text: string;
-  /** Compared without regard to the case of ASCII letters. */
+  /** Compared without regard to the case of ASCII letters; `bytes` are lower case then. */
   readonly anyCase: boolean;
+  /** What is searched for first, and where in `bytes` it stands: the whole, or where case does not count the longest part without letters. */
+  readonly anchor: Buffer;
+  readonly anchorAt: number;
   /** Characters beside the pattern that carry some bits of the secret, to be covered too. */
   readonly left: 0 | 1;
   readonly right: 0 | 1;
@@ -68,17 +69,17 @@ export class KnownSecrets {
   /** All places in `text` (UTF-8), merged where they overlap, in order. `only` limits the search to some secrets. */
   find(text: Buffer, only?: (id: string) => boolean): SecretMatch[] {
     const out: SecretMatch[] = [];
-    let lower: string | undefined;
     for (const [id, patterns] of this.#patterns) {
       if (only && !only(id)) continue;
       for (const pattern of patterns) {
-        if (pattern.bytes.length > text.length) continue;
-        // Latin-1 keeps one character a byte, and so does its lower case.
-        const next = pattern.anyCase
-          ? (from: number) => (lower ??= text.toString('latin1').toLowerCase()).indexOf(pattern.text, from)
-          : (from: number) => text.indexOf(pattern.bytes, from);
-        for (let at = next(0); at >= 0; at = next(at + 1)) {
-          const end = at + pattern.bytes.length;
+        const { bytes, anchor, anchorAt } = pattern;
+        if (bytes.length > text.length) continue;
+        // Hex can be without a digit, if hardly ever: then there is no anchor, and every place is looked at.
+        const next = (from: number) => (anchor.length > 0 ? text.indexOf(anchor, from) : from < text.length ? from : -1);
+        for (let found = next(anchorAt); found >= 0; found = next(found + 1)) {
+          const at = found - anchorAt;
+          const end = at + bytes.length;
+          if (pattern.anyCase && !isInAnyCase(text, at, bytes)) continue;
           out.push({
             start: pattern.left === 1 && isSextet(text[at - 1]) ? at - 1 : at,
             end: pattern.right === 1 && isSextet(text[end]) ? end + 1 : end,
@@ -98,15 +99,16 @@ function patternsOf(id: string, value: string): Pattern[] {
     id,
     form,
     bytes: Buffer.from(text, 'utf8'),
-    text,
     anyCase,
+    ...anchorOf(Buffer.from(text, 'utf8'), anyCase),
     left: 0,
     right: 0,
   });
   const patterns: Pattern[] = [plain('as is', value), plain('hex', bytes.toString('hex'), true)];
   for (const { text, left, right } of base64Cores(bytes)) {
     for (const spelling of new Set([text, text.replaceAll('+', '-').replaceAll('/', '_')])) {
-      patterns.push({ id, form: 'base64', bytes: Buffer.from(spelling, 'latin1'), text: spelling, anyCase: false, left, right });
+      const core = Buffer.from(spelling, 'latin1');
+      patterns.push({ id, form: 'base64', bytes: core, anyCase: false, ...anchorOf(core, false), left, right });
     }
   }
   // Servers like to put JSON text into a string of the result: once unescaped, a quote still stands as \", a letter as \u00e4.
@@ -125,6 +127,31 @@ function patternsOf(id: string, value: string): Pattern[] {
   // Any case, for the digits behind the percent signs; letters of the value in another case are no honest text either.
   for (const text of new Set([...dressed].map((t) => t.toLowerCase()))) patterns.push(plain('percent-encoded', text, true));
   return patterns;
+}
+
+function anchorOf(bytes: Buffer, anyCase: boolean): { readonly anchor: Buffer; readonly anchorAt: number } {
+  if (!anyCase) return { anchor: bytes, anchorAt: 0 };
+  let [from, to] = [0, 0];
+  for (let start = 0, i = 0; i <= bytes.length; i++) {
+    if (i < bytes.length && !isLetter(bytes[i] as number)) continue;
+    if (i - start > to - from) [from, to] = [start, i];
+    start = i + 1;
+  }
+  return { anchor: bytes.subarray(from, to), anchorAt: from };
+}
+
+function isLetter(c: number): boolean {
+  return (c >= 0x41 && c <= 0x5a) || (c >= 0x61 && c <= 0x7a);
+}
+
+/** Whether `lower`, in whatever case, stands at `at`. */
+function isInAnyCase(text: Buffer, at: number, lower: Buffer): boolean {
+  if (at < 0 || at + lower.length > text.length) return false;
+  for (let i = 0; i < lower.length; i++) {
+    const c = text[at + i] as number;
+    if ((c >= 0x41 && c <= 0x5a ? c | 0x20 : c) !== lower[i]) return false;
+  }
+  return true;
 }
 
 /**

@@ -18,6 +18,9 @@ export function redactionMark(credential: string): string {
 }
 
 const BACKSLASH = 0x5c;
+const ESCAPED_CHARACTER = Buffer.from('\\u');
+const NONE: readonly Finding[] = [];
+const ESCAPED_SLASH = Buffer.from('\\/');
 
 /** Looks at everything that passes and takes out what must not. */
 export class Inspector {
@@ -96,7 +99,9 @@ export class Inspector {
     readonly headers: Readonly<Record<string, string | string[]>>;
     readonly findings: readonly Finding[];
   } {
-    if (this.#secrets.find(Buffer.from(Object.values(headers).flat().join('\n'), 'latin1')).length === 0) return { headers, findings: [] };
+    let all = '';
+    for (const name in headers) all += `${String(headers[name])}\n`;
+    if (this.#secrets.find(Buffer.from(all, 'latin1')).length === 0) return { headers, findings: NONE };
     const findings: Finding[] = [];
     const clean = (value: string) => {
       const matches = this.#secrets.find(Buffer.from(value, 'latin1'));
@@ -112,9 +117,9 @@ export class Inspector {
    * A message on its way to a server: which of the secrets that must not go there it holds. `foreign` tells by id. `scope` is text
    * beside the body, such as header values.
    */
-  outgoing(bytes: Buffer, beside: readonly string[], foreign: (id: string) => boolean): readonly Finding[] {
+  outgoing(bytes: Buffer, beside: string, foreign: (id: string) => boolean): readonly Finding[] {
     if (!this.#secrets.some(foreign)) return [];
-    const matches = [...this.#secrets.find(bytes, foreign), ...this.#secrets.find(Buffer.from(beside.join('\n'), 'utf8'), foreign)];
+    const matches = [...this.#secrets.find(bytes, foreign), ...this.#secrets.find(Buffer.from(beside, 'utf8'), foreign)];
     if (bytes.includes(BACKSLASH) && this.#mayHide(bytes)) {
       for (const token of scalarsOf(bytes)) {
         if (!isEscapedString(bytes, token)) continue;
@@ -129,10 +134,10 @@ export class Inspector {
   }
 
   /** Whether neither a message nor the texts beside it hold a known secret, of whatever origin. */
-  isClean(bytes: Buffer, beside: readonly string[]): boolean {
+  isClean(bytes: Buffer, beside: string): boolean {
     if (this.#secrets.size === 0) return true;
     const { findings, blocked } = this.message(bytes);
-    return findings.length === 0 && blocked !== true && this.#secrets.find(Buffer.from(beside.join('\n'), 'utf8')).length === 0;
+    return findings.length === 0 && blocked !== true && this.#secrets.find(Buffer.from(beside, 'utf8')).length === 0;
   }
 
   /** The same text with every known secret replaced, for showing and recording. */
@@ -155,7 +160,7 @@ export class Inspector {
    * escapes stand for characters that only unusual secrets hold.
    */
   #mayHide(bytes: Buffer): boolean {
-    return this.#secrets.holdEscapable || bytes.includes('\\u') || bytes.includes('\\/');
+    return this.#secrets.holdEscapable || bytes.includes(ESCAPED_CHARACTER) || bytes.includes(ESCAPED_SLASH);
   }
 
   #mark(text: Buffer, matches: readonly SecretMatch[], findings: Finding[]): Buffer {

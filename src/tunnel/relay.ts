@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import type { ServerResponse } from 'node:http';
 import { messageOf } from '../common/errors.ts';
 import { JsonFault } from '../mcp/json.ts';
@@ -6,6 +5,7 @@ import { findValue } from '../mcp/message.ts';
 import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 import { principalKey } from '../mcp/principal.ts';
 import { SseSplitter, withData, type SseBlock } from '../mcp/sse.ts';
+import type { Body } from '../upstream/body.ts';
 import { headersToAgent, mediaTypeOf } from '../upstream/headers.ts';
 import { expectAnswer } from './sessions.ts';
 import { ENDED, isHeldByPause, notForwarded, type Answer, type Passage, type StagesOptions } from './stages.ts';
@@ -17,6 +17,10 @@ export const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** How often a comment goes out on a stream of our own, milliseconds, so that a dead client is noticed. */
 export const KEEP_ALIVE_MS = 25_000;
 
+const METHOD_KEY = Buffer.from('"method"');
+const ERROR_KEY = Buffer.from('"error"');
+const IS_ERROR_KEY = Buffer.from('"isError"');
+
 /** Stage 8: brings the server's answer to the agent, every message of it inspected. */
 export async function relay(x: Passage, options: StagesOptions): Promise<Answer> {
   const { upstream } = x;
@@ -27,7 +31,7 @@ export async function relay(x: Passage, options: StagesOptions): Promise<Answer>
   const mediaType = mediaTypeOf(upstream.headers);
   if (mediaType === 'text/event-stream' && upstream.status < 300) return relayStream(x, options, upstream.body, cleaned.headers);
   if (x.httpMethod === 'GET' && upstream.status === 405 && options.presentation.ownStream) {
-    upstream.body.resume();
+    upstream.body.discard();
     return ownStream(x, options);
   }
   return relayWhole(x, options, upstream.body, cleaned.headers, mediaType);
@@ -36,12 +40,12 @@ export async function relay(x: Passage, options: StagesOptions): Promise<Answer>
 async function relayWhole(
   x: Passage,
   options: StagesOptions,
-  body: Readable,
+  body: Body,
   headers: Record<string, string | string[]>,
   mediaType: string,
 ): Promise<Answer> {
   const status = x.upstream?.status ?? 502;
-  const bytes = await collect(body).catch((error: unknown) => messageOf(error));
+  const bytes = await body.collect(MAX_RESPONSE_BYTES).catch((error: unknown) => messageOf(error));
   if (typeof bytes === 'string' && x.end.signal.aborted)
     return { ...notForwarded(x, 200, ENDED), result: x.gone.aborted ? 'cancelled' : 'closed' };
   if (typeof bytes === 'string')
@@ -53,11 +57,10 @@ async function relayWhole(
       `${x.server.label} answered with more than ${MAX_RESPONSE_BYTES / 1024 / 1024} MiB, which can’t be checked.`,
     );
   let out = bytes;
-  let result: Answer['result'] = status < 300 ? 'ok' : 'upstream-error';
+  const result: Answer['result'] = status < 300 ? 'ok' : 'upstream-error';
   if (bytes.length > 0) {
     if (mediaType === 'application/json') {
       out = inspect(x, options, bytes);
-      result = status < 300 ? resultOf(out) : 'upstream-error';
     } else {
       // Not every server names its JSON so; text that is none is searched as text.
       const inspected = options.core.inspector.message(bytes);
@@ -69,12 +72,7 @@ async function relayWhole(
   return { status, headers, body: out, sent: false, result };
 }
 
-async function relayStream(
-  x: Passage,
-  options: StagesOptions,
-  body: Readable,
-  headers: Record<string, string | string[]>,
-): Promise<Answer> {
+async function relayStream(x: Passage, options: StagesOptions, body: Body, headers: Record<string, string | string[]>): Promise<Answer> {
   const { response } = x;
   response.writeHead(x.upstream?.status ?? 200, headers);
   response.flushHeaders();
@@ -82,7 +80,7 @@ async function relayStream(
   let result: Answer['result'] = x.httpMethod === 'POST' && x.message?.kind === 'request' ? 'closed' : 'ok';
   const leave = register(x, options);
   try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    for await (const chunk of body) {
       for (const block of splitter.push(chunk)) {
         const out =
           block.data === undefined || block.data.length === 0 ? cleanText(x, options, block.raw) : inspectBlock(x, options, block);
@@ -151,7 +149,6 @@ function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Buffer {
       'Culvert could not take a secret out of the answer, or not check it, so it did not let it pass. The call was carried out.',
     );
   const message = inspected.bytes;
-  noteServerRequest(x, message);
   const method = x.httpMethod === 'GET' ? 'any' : x.message?.method;
   if (method === 'tools/list' || (method === 'any' && message.includes('tools'))) return listTools(x, options, message);
   if ((method === 'initialize' || method === 'server/discover') && options.presentation.nameAfterLabel)
@@ -203,6 +200,7 @@ function readTools(message: Buffer): ListedTools | undefined {
 function inspectBlock(x: Passage, options: StagesOptions, block: SseBlock): Buffer {
   const data = block.data as Buffer;
   const out = inspect(x, options, data);
+  noteServerRequest(x, out);
   // Ids and event names are seen by the client too.
   const beside = block.beside === undefined ? undefined : cleanText(x, options, block.beside);
   return out === data && beside === block.beside ? block.raw : withData(block, out, beside);
@@ -216,7 +214,7 @@ function cleanText(x: Passage, options: StagesOptions, raw: Buffer): Buffer {
 
 /** A legacy server may ask the client something; only what it asked may be answered. */
 function noteServerRequest(x: Passage, message: Buffer): void {
-  if (x.era === 'modern' || !x.session || !message.includes('"method"')) return;
+  if (x.era === 'modern' || !x.session || !message.includes(METHOD_KEY)) return;
   try {
     const method = findValue(message, ['method']);
     const id = findValue(message, ['id']);
@@ -249,9 +247,10 @@ function isAnswerTo(x: Passage, data: Buffer): boolean {
   }
 }
 
-function resultOf(message: Buffer): Answer['result'] {
+/** How a call ended, by its answer. */
+export function resultOf(message: Buffer): Answer['result'] {
   // Inside a string the quotes would be escaped: most messages need no reading for this label of the record.
-  if (!message.includes('"error"') && !message.includes('"isError"')) return 'ok';
+  if (!message.includes(ERROR_KEY) && !message.includes(IS_ERROR_KEY)) return 'ok';
   try {
     if (findValue(message, ['error'])) return 'rpc-error';
     const flag = findValue(message, ['result', 'isError']);
@@ -263,23 +262,6 @@ function resultOf(message: Buffer): Answer['result'] {
 
 function streamed(x: Passage, result: Answer['result']): Answer {
   return { status: x.upstream?.status ?? 200, headers: {}, body: Buffer.alloc(0), sent: true, result };
-}
-
-function collect(body: Readable): Promise<Buffer | undefined> {
-  return new Promise((resolve, reject) => {
-    const parts: Buffer[] = [];
-    let size = 0;
-    body.on('data', (part: Buffer) => {
-      size += part.length;
-      if (size > MAX_RESPONSE_BYTES) {
-        body.destroy();
-        resolve(undefined);
-      } else parts.push(part);
-    });
-    body.once('end', () => resolve(parts.length === 1 ? parts[0] : Buffer.concat(parts)));
-    body.once('error', reject);
-    body.once('close', () => reject(new Error('the connection closed')));
-  });
 }
 
 /** Writes with back-pressure. A client that is gone takes nothing, and holds up nobody; neither does an exchange that was ended. */

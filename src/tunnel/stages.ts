@@ -18,7 +18,7 @@ import { destinationOf, originOf } from '../mcp/server.ts';
 import { headersToUpstream } from '../upstream/headers.ts';
 import type { HttpUpstream, UpstreamResponse } from '../upstream/httpUpstream.ts';
 import { credentialOf, type Core } from './core.ts';
-import { ownStream, relay } from './relay.ts';
+import { ownStream, relay, resultOf } from './relay.ts';
 import type { Presentation } from './tunnel.ts';
 import type { Session, Sessions } from './sessions.ts';
 
@@ -201,10 +201,7 @@ export class Stages {
     if (this.#isClean(exchange)) return undefined;
     const { core } = this.options;
     const own = new Set(exchange.server.credentials);
-    const beside = Object.entries(exchange.headers).flatMap(([name, value]) =>
-      name === 'authorization' || value === undefined ? [] : [value].flat(),
-    );
-    const found = core.inspector.outgoing(exchange.body, beside, (id) => !own.has(credentialOf(id)));
+    const found = core.inspector.outgoing(exchange.body, besideOf(exchange), (id) => !own.has(credentialOf(id)));
     if (found.length === 0) return undefined;
     exchange.findings.push(...found);
     const names = found.map((f) => `“${f.subject}”`).join(', ');
@@ -216,10 +213,7 @@ export class Stages {
 
   /** Whether the request holds no known secret at all, in body or headers: looked at once, so that nothing made of it need be looked at again. */
   #isClean(exchange: Passage): boolean {
-    exchange.clean ??= this.options.core.inspector.isClean(
-      exchange.body,
-      Object.entries(exchange.headers).flatMap(([name, value]) => (name === 'authorization' || value === undefined ? [] : [value].flat())),
-    );
+    exchange.clean ??= this.options.core.inspector.isClean(exchange.body, besideOf(exchange));
     return exchange.clean;
   }
 
@@ -290,12 +284,12 @@ export class Stages {
     }
     const { status } = exchange.upstream;
     if (status === 304) {
-      exchange.upstream.body.resume();
+      exchange.upstream.body.discard();
       return notForwarded(exchange, 200, `${exchange.server.label} answered HTTP 304, which is no answer to this request.`);
     }
     if (status !== 401 && status !== 403) return undefined;
     // The editor must never see these: it would try to sign in at our address (PROTOCOL.md 2).
-    exchange.upstream.body.resume();
+    exchange.upstream.body.discard();
     const names = this.#credentialNames(exchange);
     const what = names.length > 0 ? `did not accept the credential ${names.map((n) => `“${n}”`).join(', ')}` : 'wants a credential';
     return notForwarded(
@@ -344,7 +338,8 @@ export class Stages {
           core.inspector.redactPlain({ ...this.#intentOf(exchange, 'deny'), reason: answer.error ?? 'refused' }),
         );
       core.audit.close(exchange.id, {
-        result: answer.result,
+        // Looked up now that the answer is on its way.
+        result: answer.result === 'ok' && !answer.sent ? resultOf(answer.body) : answer.result,
         status: answer.status,
         responseBytes: exchange.responseBytes,
         findings: exchange.findings.length,
@@ -407,6 +402,13 @@ function argumentsText(exchange: Passage, core: Core, clean: boolean): string | 
   if (message?.arguments) text = body.toString('utf8', message.arguments.start, message.arguments.end);
   else if (message?.method?.startsWith('resources/') === true && message.name !== undefined) text = JSON.stringify({ uri: message.name });
   return clean || text === undefined ? text : core.inspector.redactForDisplay(text);
+}
+
+/** What of a request is not its body and could carry a secret all the same: header values, but for the capability. */
+function besideOf({ headers }: Exchange): string {
+  let text = '';
+  for (const name in headers) if (name !== 'authorization') text += `${String(headers[name])}\n`;
+  return text;
 }
 
 /** A request that isn't even read as a call: nothing to record but the fact. */

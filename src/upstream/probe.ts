@@ -1,6 +1,6 @@
-import { Readable, Transform, pipeline } from 'node:stream';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { UpstreamError, messageOf } from '../common/errors.ts';
+import type { Body } from './body.ts';
 import type { HttpUpstream } from './httpUpstream.ts';
 import { mediaTypeOf } from './headers.ts';
 
@@ -59,14 +59,11 @@ export async function probe(
     const kept = Object.entries(response.headers).flatMap(([name, value]) =>
       name === 'content-length' || name === 'content-encoding' || value === undefined ? [] : [[name, String(value)] as [string, string]],
     );
-    if (empty) response.body.resume();
-    return new Response(
-      empty ? null : (Readable.toWeb(pipeline(response.body, new SizeLimit(), () => undefined)) as ReadableStream<Uint8Array>),
-      {
-        status: response.status,
-        headers: kept,
-      },
-    );
+    if (empty) response.body.discard();
+    return new Response(empty ? null : ReadableStream.from(limited(response.body)), {
+      status: response.status,
+      headers: kept,
+    });
   };
   // Never compile a server's JSON schema: the trial only lists.
   const anySchema = { getValidator: () => (input: unknown) => ({ valid: true as const, data: input, errorMessage: undefined }) };
@@ -139,13 +136,12 @@ function causeOf(error: unknown): UpstreamError | undefined {
 }
 
 /** Ends a body that grows beyond what a trial needs. */
-class SizeLimit extends Transform {
-  #size = 0;
-
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null, data?: Buffer) => void): void {
-    this.#size += chunk.length;
-    if (this.#size > MAX_PROBE_BYTES)
-      done(new UpstreamError('CULVERT_UPSTREAM_LARGE', 'response', 'The server’s answer is larger than a list of tools should be.'));
-    else done(null, chunk);
+async function* limited(body: Body): AsyncGenerator<Uint8Array, void> {
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > MAX_PROBE_BYTES)
+      throw new UpstreamError('CULVERT_UPSTREAM_LARGE', 'response', 'The server’s answer is larger than a list of tools should be.');
+    yield chunk;
   }
 }

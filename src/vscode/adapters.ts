@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { Emitter } from '../common/disposable.ts';
 import type { Logger } from '../common/logger.ts';
 import type { SecretStore } from '../credentials/vault.ts';
-import type { ProxyEnvironment } from '../upstream/httpUpstream.ts';
+import type { ProxyEnvironment } from '../upstream/proxies.ts';
 import type { Principal } from '../mcp/principal.ts';
 import { SETTINGS } from './names.ts';
 
