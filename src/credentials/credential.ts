@@ -22,6 +22,10 @@ const RESERVED_HEADERS = new Set([
   'trailer',
 ]);
 
+/** Variables that decide what a process loads or runs: no credential is placed there. */
+const RESERVED_VARIABLES =
+  /^(PATH|HOME|SHELL|IFS|LD_.*|DYLD_.*|NODE_OPTIONS|NODE_PATH|NODE_EXTRA_CA_CERTS|PYTHONPATH|PYTHONSTARTUP|BASH_ENV|ENV|ELECTRON_.*|SSH_.*)$/i;
+
 /** How a secret is put on a request. */
 export const Placement = z.discriminatedUnion('kind', [
   /** `Authorization: Bearer <secret>` (RFC 6750). */
@@ -44,6 +48,16 @@ export const Placement = z.discriminatedUnion('kind', [
   }),
   /** A query parameter holding the secret. */
   z.strictObject({ kind: z.literal('query'), name: z.string().min(1).max(64) }),
+  /** An environment variable of the server's process, for servers that are started as a command. The process holds the value from then on. */
+  z.strictObject({
+    kind: z.literal('environment'),
+    name: z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'A variable is named with letters, digits and underscores.')
+      .refine((name) => !RESERVED_VARIABLES.test(name), 'That variable decides what the process runs; no secret belongs there.'),
+  }),
+  /** The private key (PEM) of the certificate that we show in TLS. It goes into the handshake and on no request. */
+  z.strictObject({ kind: z.literal('client-key') }),
 ]);
 export type Placement = z.infer<typeof Placement>;
 
@@ -73,5 +87,9 @@ export function describePlacement(placement: Placement): string {
       return `basic, user ${placement.username}`;
     case 'query':
       return `query parameter ${placement.name}`;
+    case 'environment':
+      return `variable ${placement.name} of the process`;
+    case 'client-key':
+      return 'key of the client certificate';
   }
 }

@@ -5,6 +5,8 @@ import type { Secret } from './secret.ts';
 export interface Injected {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
+  /** Variables for the process of the server. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Puts `secret` on a request to `url` as `placement` says. Pure. */
@@ -24,6 +26,10 @@ export function inject(url: URL, placement: Placement, secret: Secret): Injected
       changed.searchParams.set(placement.name, secret.expose());
       return { url: changed, headers: {} };
     }
+    case 'environment':
+      return { url, headers: {}, environment: { [placement.name]: secret.expose() } };
+    case 'client-key':
+      return { url, headers: {} };
   }
 }
 
@@ -40,6 +46,9 @@ export function refuseValue(
   // RFC 9110, 5.5: a field value is visible ASCII, spaces and tabs (obs-text is refused by Node).
   if ((placement.kind === 'bearer' || placement.kind === 'header') && !/^[\x20-\x7e]+$/.test(value))
     return 'The secret holds characters that can’t stand in a header.';
+  if (placement.kind === 'environment' && value.includes('\0')) return 'The secret holds a character that can’t stand in a variable.';
+  if (placement.kind === 'client-key' && !/^-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+-----END [A-Z ]*PRIVATE KEY-----$/.test(value))
+    return 'Paste the private key in PEM form, from -----BEGIN to -----END.';
   if (placement.kind === 'bearer' && /^bearer\s/i.test(value)) return 'Leave out “Bearer”: Culvert adds it.';
   return undefined;
 }

@@ -1,8 +1,78 @@
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { ID_PATTERN } from '../common/identifiers.ts';
 
 /** Longest label in characters; it is shown in lists and sent to agents as the server's name. */
 export const MAX_LABEL_CHARACTERS = 60;
+/** Arguments and variables of a command, and characters of each. */
+export const MAX_COMMAND_PARTS = 128;
+export const MAX_COMMAND_PART_CHARACTERS = 4_096;
+/** Pinned public keys of a server: the one in use, its backups, and room for a change. */
+export const MAX_PINS = 8;
+
+/** Endpoint of a server, `http:` or `https:`, no user info, no fragment. */
+const Endpoint = z.url({ protocol: /^https?$/ }).refine((text) => {
+  if (!URL.canParse(text)) return false;
+  const { username, password, hash: fragment } = new URL(text);
+  return username === '' && password === '' && fragment === '';
+}, 'The URL must not hold a user name, a password or a fragment.');
+
+/** SHA-256 of a certificate's SubjectPublicKeyInfo, base64, as in RFC 7469, 2.4. */
+export const Pin = z.string().regex(/^[A-Za-z0-9+/]{43}=$/, 'A pin is the base64 of a SHA-256: 43 characters and an equals sign.');
+
+/** What makes a TLS connection to a server trusted, beyond the authorities of the system. */
+export const Tls = z.strictObject({
+  /** Certificates (PEM) of authorities that are trusted for this server too. */
+  authorities: z
+    .string()
+    .max(512 * 1024)
+    .optional(),
+  /** The server's key, or one in its chain, must be one of these. */
+  pins: z.array(Pin).min(1).max(MAX_PINS).readonly().optional(),
+  /** Certificate chain (PEM) that we show; its private key is the value of the credential `keyCredential`. */
+  clientCertificate: z.strictObject({ chain: z.string().max(512 * 1024), keyCredential: z.string().regex(ID_PATTERN) }).optional(),
+  /** Certificates are not checked at all. Shown in red wherever the server is shown. */
+  unverified: z.literal(true).optional(),
+});
+export type Tls = z.infer<typeof Tls>;
+
+/** What `ssh` is told to connect to: a host or alias of the user's own configuration, with or without a user. Never an option. */
+export const SshDestination = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^[A-Za-z0-9_.:@%[\]-]+$/, 'An SSH host is a name or alias, such as devbox or me@devbox.')
+  .refine((text) => !text.startsWith('-'), 'An SSH host must not begin with a hyphen.');
+
+const part = z
+  .string()
+  .max(MAX_COMMAND_PART_CHARACTERS)
+  .refine((text) => !text.includes('\0'), 'A command holds no NUL.');
+/** Name of an environment variable (POSIX.1-2017, 8.1), also in lower case. */
+export const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'A variable is named with letters, digits and underscores.');
+
+/** Where a server is and how it is spoken to. */
+export const UpstreamPlace = z.discriminatedUnion('kind', [
+  /** Streamable HTTP. With `ssh`, the URL is what that host sees: its own loopback. */
+  z.strictObject({ kind: z.literal('http'), url: Endpoint, tls: Tls.optional(), ssh: SshDestination.optional() }),
+  /** The older HTTP+SSE transport (2024-11-05): the URL is that of the stream. */
+  z.strictObject({ kind: z.literal('sse'), url: Endpoint, tls: Tls.optional(), ssh: SshDestination.optional() }),
+  /** A process of ours, or with `ssh` one on that host; started without a shell. */
+  z.strictObject({
+    kind: z.literal('stdio'),
+    command: part.refine((text) => text.trim() !== '', 'Enter a command.'),
+    args: z.array(part).max(MAX_COMMAND_PARTS).readonly(),
+    /** Absolute path; default: the user's home. */
+    folder: part.optional(),
+    /** Plain variables, no secrets: those are credentials with the placement `environment`. */
+    environment: z.record(VariableName, part).optional(),
+    ssh: SshDestination.optional(),
+    /** {@link commandDigest} of what the user saw and confirmed; anything else is not started. */
+    confirmed: z.string().optional(),
+  }),
+]);
+export type UpstreamPlace = z.infer<typeof UpstreamPlace>;
+export type CommandPlace = Extract<UpstreamPlace, { kind: 'stdio' }>;
 
 /** A MCP server that Culvert fronts. Plain data, stored with a MAC; holds no secret. */
 export const Server = z.strictObject({
@@ -10,16 +80,8 @@ export const Server = z.strictObject({
   id: z.string().regex(ID_PATTERN),
   /** Unique among servers; VS Code finds a definition by it. */
   label: z.string().min(1).max(MAX_LABEL_CHARACTERS),
-  upstream: z.strictObject({
-    kind: z.literal('http'),
-    /** Endpoint of Streamable HTTP, `http:` or `https:`, no user info, no fragment. */
-    url: z.url({ protocol: /^https?$/ }).refine((text) => {
-      if (!URL.canParse(text)) return false;
-      const { username, password, hash } = new URL(text);
-      return username === '' && password === '' && hash === '';
-    }, 'The URL must not hold a user name, a password or a fragment.'),
-  }),
-  /** Ids of the credentials that are placed on every request. */
+  upstream: UpstreamPlace,
+  /** Ids of the credentials that are placed on every request, or in the environment of the command. */
   credentials: z.array(z.string()).readonly(),
   /** Milliseconds since the epoch. */
   createdAt: z.number().int(),
@@ -29,7 +91,7 @@ export type Server = z.infer<typeof Server>;
 const origins = new Map<string, string>();
 const MAX_ORIGINS = 1000;
 
-/** Scheme, host and port of a URL, as credentials are bound to it: `https://api.example.com` or `http://127.0.0.1:3001`. */
+/** Scheme, host and port of a URL: `https://api.example.com` or `http://127.0.0.1:3001`. */
 export function originOf(url: string): string {
   let origin = origins.get(url);
   if (origin === undefined) {
@@ -40,7 +102,40 @@ export function originOf(url: string): string {
   return origin;
 }
 
-/** Host and port for showing where a call goes. */
-export function destinationOf(server: Server): string {
-  return new URL(server.upstream.url).host;
+/**
+ * What a credential is bound to: the origin (`https://api.example.com`), the origin behind an SSH host (`ssh:devbox http://127.0.0.1:3001`),
+ * or one exact command (`command:<digest>`).
+ */
+export function bindingOf(place: UpstreamPlace): string {
+  if (place.kind === 'stdio') return `command:${commandDigest(place)}`;
+  return place.ssh === undefined ? originOf(place.url) : `ssh:${place.ssh} ${originOf(place.url)}`;
+}
+
+const digests = new WeakMap<CommandPlace, string>();
+
+/** Digest of everything that decides what is started: host, command, arguments, folder, variables. SHA-256, hex. */
+export function commandDigest(place: CommandPlace): string {
+  let digest = digests.get(place);
+  if (digest === undefined) {
+    const { ssh = null, command, args, folder = null, environment = {} } = place;
+    digest = hash('sha256', JSON.stringify([ssh, command, args, folder, Object.entries(environment).sort(([a], [b]) => (a < b ? -1 : 1))]));
+    digests.set(place, digest);
+  }
+  return digest;
+}
+
+/** Whether the user confirmed exactly this command. */
+export function isConfirmed(place: CommandPlace): boolean {
+  return place.confirmed === commandDigest(place);
+}
+
+/** A command as text for people: parts with anything unusual in them are quoted. Never given to a shell. */
+export function describeCommand({ command, args }: Pick<CommandPlace, 'command' | 'args'>): string {
+  return [command, ...args].map((text) => (/^[\w@%+=:,./~-]+$/.test(text) ? text : JSON.stringify(text))).join(' ');
+}
+
+/** Where calls go, for showing: host and port, or the command, and the host they are reached through. */
+export function destinationOf({ upstream }: Pick<Server, 'upstream'>): string {
+  const there = upstream.kind === 'stdio' ? describeCommand(upstream) : new URL(upstream.url).host;
+  return upstream.ssh === undefined ? there : `${there} on ${upstream.ssh} (SSH)`;
 }

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { StartingAccess } from '../authorization/access.ts';
 import type { Approver } from '../authorization/approvals.ts';
 import type { Placement } from '../credentials/credential.ts';
@@ -12,14 +13,14 @@ import { newId } from '../common/identifiers.ts';
 import { silentLogger, type Logger } from '../common/logger.ts';
 import type { RuntimeEnvironment } from '../common/runtimeFolder.ts';
 import type { Principal } from '../mcp/principal.ts';
-import { originOf, type Server } from '../mcp/server.ts';
+import { bindingOf, type Server, type UpstreamPlace } from '../mcp/server.ts';
 import { Core } from './core.ts';
 import { Tunnel } from './tunnel.ts';
 
 /** Options of {@link startTunnel}. Only `upstream` is needed. */
 export interface HeadlessOptions {
   /** The real server. */
-  readonly upstream: { readonly url: string; readonly label?: string };
+  readonly upstream: ({ readonly url: string } | { readonly place: UpstreamPlace }) & { readonly label?: string };
   /** The credential that the tunnel adds, sealed before the tunnel starts. */
   readonly auth?: { readonly placement: Placement; readonly value: string; readonly name?: string };
   /** With what access the server starts. Default: `everything`. */
@@ -107,20 +108,18 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
 }
 
 async function ensureServer(core: Core, options: HeadlessOptions, clock: Clock): Promise<Server> {
-  const known = core.servers.list().find((s) => s.upstream.url === options.upstream.url);
+  const place: UpstreamPlace = 'place' in options.upstream ? options.upstream.place : { kind: 'http', url: options.upstream.url };
+  const known = core.servers.list().find((s) => isDeepStrictEqual(s.upstream, place));
   if (known) return known;
-  const { url } = options.upstream;
-  const credentials = options.auth
-    ? [
-        (await core.credentials.seal(options.auth.name ?? 'token', options.auth.placement, [originOf(url)], new Secret(options.auth.value)))
-          .id,
-      ]
+  const { auth } = options;
+  const credentials = auth
+    ? [(await core.credentials.seal(auth.name ?? 'token', auth.placement, [bindingOf(place)], new Secret(auth.value))).id]
     : [];
   const server: Server = {
     version: 1,
     id: newId('srv'),
     label: options.upstream.label ?? 'Server',
-    upstream: { kind: 'http', url },
+    upstream: place,
     credentials,
     createdAt: clock.now(),
   };

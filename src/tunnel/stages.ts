@@ -14,9 +14,9 @@ import { applyEdits } from '../mcp/json.ts';
 import { editorMetaSpans, readMessage } from '../mcp/message.ts';
 import { ERROR_CODE, classifyMethod, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
 import { clientLabel, principalKey } from '../mcp/principal.ts';
-import { destinationOf, originOf } from '../mcp/server.ts';
+import { bindingOf, destinationOf, isConfirmed, type Server, type UpstreamPlace } from '../mcp/server.ts';
 import { headersToUpstream } from '../upstream/headers.ts';
-import type { HttpUpstream, UpstreamResponse } from '../upstream/httpUpstream.ts';
+import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/upstream.ts';
 import { credentialOf, type Core } from './core.ts';
 import { ownStream, relay, resultOf } from './relay.ts';
 import type { Presentation } from './tunnel.ts';
@@ -24,6 +24,8 @@ import type { Session, Sessions } from './sessions.ts';
 
 /** Longest arguments that are kept in the record, characters; the digest covers all of them. */
 export const MAX_RECORDED_ARGUMENTS = 8_192;
+
+const NO_URL = new URL('stdio:');
 
 /** What an agent is told whose call was ended from this side. */
 export const ENDED =
@@ -46,7 +48,7 @@ export interface Passage extends Exchange {
   readonly end: Stop;
   session: Session | undefined;
   /** URL and headers with credentials. Never logged. */
-  outgoing: { readonly url: URL; readonly headers: Record<string, string | string[]> } | undefined;
+  outgoing: Pick<UpstreamRequest, 'url' | 'headers' | 'environment'> | undefined;
   upstream: UpstreamResponse | undefined;
   /** Whether the request was found to hold no known secret. */
   clean: boolean | undefined;
@@ -57,7 +59,7 @@ export interface Passage extends Exchange {
 export interface StagesOptions {
   readonly core: Core;
   readonly sessions: Sessions;
-  readonly upstreamFor: (server: string) => HttpUpstream;
+  readonly upstreamFor: (server: Server) => Upstream;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly presentation: Presentation;
@@ -220,7 +222,16 @@ export class Stages {
   async injectCredentials(exchange: Passage): Promise<Answer | undefined> {
     const { core } = this.options;
     const { server } = exchange;
-    let url = new URL(server.upstream.url);
+    const place = server.upstream;
+    if (place.kind === 'stdio' && !isConfirmed(place))
+      return notForwarded(
+        exchange,
+        502,
+        `${server.label} is a command that the user has not confirmed since it changed, so it was not started. The user can do that with “Culvert: Edit Server…”.`,
+      );
+    const binding = bindingOf(place);
+    let url = place.kind === 'stdio' ? NO_URL : new URL(place.url);
+    const environment: Record<string, string> = {};
     const headers = headersToUpstream(exchange.headers);
     // No session in this era (PROTOCOL.md 1); passed on, the id of somebody else's legacy session would be good at the server.
     if (exchange.era === 'modern') delete headers['mcp-session-id'];
@@ -232,17 +243,18 @@ export class Stages {
           502,
           `A credential of ${server.label} is missing. The user can add it again with “Culvert: Edit Server…”.`,
         );
-      const opened = await core.credentials.vault.open(id, originOf(server.upstream.url));
+      const opened = await core.credentials.vault.open(id, binding);
       if (!opened.ok) {
         const why =
           opened.reason === 'other-origin'
-            ? `The credential “${credential.name}” is not bound to ${originOf(server.upstream.url)}, so it was not sent. The user can bind it with “Culvert: Edit Server…”.`
+            ? `The credential “${credential.name}” is not bound to ${describeBinding(place)}, so it was not sent. The user can bind it with “Culvert: Edit Server…”.`
             : `The value of the credential “${credential.name}” is not in the system’s keyring. The user can enter it again with “Culvert: Replace Credential…”.`;
         return notForwarded(exchange, 502, why);
       }
       const injected = inject(url, credential.placement, opened.secret);
       url = injected.url;
       Object.assign(headers, injected.headers);
+      Object.assign(environment, injected.environment);
       core.recognise(id, opened.revision, opened.secret);
       core.credentials.used(id);
     }
@@ -251,7 +263,7 @@ export class Stages {
       exchange.usesCredential = true;
       this.options.onCredential(1, this.#credentialNames(exchange).join(', '));
     }
-    exchange.outgoing = { url, headers };
+    exchange.outgoing = { url, headers, environment };
     return undefined;
   }
 
@@ -267,10 +279,9 @@ export class Stages {
     if (exchange.gone.aborted && exchange.era === 'modern') exchange.end.abort();
     const began = this.options.clock.monotonic();
     try {
-      exchange.upstream = await this.options.upstreamFor(exchange.server.id).send({
+      exchange.upstream = await this.options.upstreamFor(exchange.server).send({
         method: exchange.httpMethod,
-        url: exchange.outgoing.url,
-        headers: exchange.outgoing.headers,
+        ...exchange.outgoing,
         body,
         signal: exchange.end.signal,
       });
@@ -372,7 +383,7 @@ export class Stages {
       claims: { ...claims },
       server: server.id,
       serverLabel: server.label,
-      origin: originOf(server.upstream.url),
+      origin: bindingOf(server.upstream),
       era: exchange.era,
       method: methodOf(exchange),
       ...(message?.name === undefined ? {} : { tool: message.name }),
@@ -402,6 +413,11 @@ function argumentsText(exchange: Passage, core: Core, clean: boolean): string | 
   if (message?.arguments) text = body.toString('utf8', message.arguments.start, message.arguments.end);
   else if (message?.method?.startsWith('resources/') === true && message.name !== undefined) text = JSON.stringify({ uri: message.name });
   return clean || text === undefined ? text : core.inspector.redactForDisplay(text);
+}
+
+/** Where a credential is bound to, in words. */
+function describeBinding(place: UpstreamPlace): string {
+  return place.kind === 'stdio' ? 'this command' : bindingOf(place);
 }
 
 /** What of a request is not its body and could carry a secret all the same: header values, but for the capability. */

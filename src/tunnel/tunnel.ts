@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../common/clock.ts';
 import { DisposableStore, Emitter, toDisposable, type Disposable } from '../common/disposable.ts';
 import { sharedStem, endpointPath } from '../common/capabilityFile.ts';
@@ -18,8 +19,9 @@ import { currentEnvironment, type RuntimeEnvironment } from '../common/runtimeFo
 import { readMessage } from '../mcp/message.ts';
 import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 import type { Principal } from '../mcp/principal.ts';
-import type { Server } from '../mcp/server.ts';
-import { HttpUpstream } from '../upstream/httpUpstream.ts';
+import { bindingOf, type Server, type UpstreamPlace } from '../mcp/server.ts';
+import { openUpstream } from '../upstream/open.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { ProxyEnvironment } from '../upstream/proxies.ts';
 import type { Core } from './core.ts';
 import { carry } from './pipeline.ts';
@@ -69,7 +71,7 @@ export class Tunnel implements Disposable {
   readonly #stems = new Map<string, string>();
   readonly #sessions = new Sessions();
   readonly #streams = new Streams();
-  readonly #upstreams = new Map<string, HttpUpstream>();
+  readonly #upstreams = new Map<string, { readonly place: UpstreamPlace; readonly upstream: Upstream }>();
   readonly #open = new Set<Passage>();
   readonly #store = new DisposableStore();
   readonly #inUse: Emitter<InUse>;
@@ -178,7 +180,7 @@ export class Tunnel implements Disposable {
       this.#stems.delete(id);
     }
     for (const passage of [...this.#open]) if (passage.server.id === server) passage.end.abort();
-    this.#upstreams.get(server)?.dispose();
+    this.#upstreams.get(server)?.upstream.dispose();
     this.#upstreams.delete(server);
   }
 
@@ -208,7 +210,7 @@ export class Tunnel implements Disposable {
     this.#listener?.dispose();
     for (const stem of this.#stems.values()) removeCapabilityFile(this.folder.folder, stem);
     this.#stems.clear();
-    for (const upstream of this.#upstreams.values()) upstream.dispose();
+    for (const { upstream } of this.#upstreams.values()) upstream.dispose();
     this.#upstreams.clear();
     this.#store.dispose();
   }
@@ -273,12 +275,26 @@ export class Tunnel implements Disposable {
     for (const resolve of this.#drained.splice(0)) resolve();
   }
 
-  #upstreamFor(server: string): HttpUpstream {
-    let upstream = this.#upstreams.get(server);
-    if (!upstream) {
-      upstream = new HttpUpstream(this.#options.proxies?.());
-      this.#upstreams.set(server, upstream);
-    }
+  /** The way to a server; a new one when the server has moved. */
+  #upstreamFor(server: Server): Upstream {
+    const present = this.#upstreams.get(server.id);
+    // Rows are read anew whenever something changed; the same place is the same way.
+    if (present && (present.place === server.upstream || isDeepStrictEqual(present.place, server.upstream))) return present.upstream;
+    present?.upstream.dispose();
+    const { core, logger, clock } = this.#options;
+    const upstream = openUpstream(server, {
+      proxies: this.#options.proxies?.() ?? process.env,
+      logger,
+      clock,
+      clientKey: async (credential) => {
+        const opened = await core.credentials.vault.open(credential, bindingOf(server.upstream));
+        if (!opened.ok) return undefined;
+        core.recognise(credential, opened.revision, opened.secret);
+        return opened.secret;
+      },
+      redact: (text) => core.inspector.redactForDisplay(text),
+    });
+    this.#upstreams.set(server.id, { place: server.upstream, upstream });
     return upstream;
   }
 

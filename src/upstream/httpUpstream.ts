@@ -1,9 +1,6 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
-import type { Disposable } from '../common/disposable.ts';
 import { UpstreamError } from '../common/errors.ts';
-import type { StopSignal } from '../common/stop.ts';
 import { Body } from './body.ts';
 import { classify } from './failure.ts';
 import {
@@ -15,29 +12,13 @@ import {
   MAX_SOCKETS,
 } from './limits.ts';
 import { proxyFor, type ProxyEnvironment } from './proxies.ts';
-
-/** A request to the server, credentials included. Nothing may log it. */
-export interface UpstreamRequest {
-  readonly method: 'POST' | 'GET' | 'DELETE';
-  readonly url: URL;
-  readonly headers: Readonly<Record<string, string | string[]>>;
-  readonly body: Buffer | undefined;
-  /** Ends the request and its response. */
-  readonly signal: StopSignal;
-}
-
-export interface UpstreamResponse {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  /** The body, decoded if it came compressed. */
-  readonly body: Body;
-}
+import type { Upstream, UpstreamRequest, UpstreamResponse } from './upstream.ts';
 
 /** Headers of which a second one means nothing; as in Node's own client the first counts. */
 const SINGLE = ['content-type', 'location', 'mcp-session-id'] as const;
 
 /** Sends requests to one server over pooled keep-alive connections. */
-export class HttpUpstream implements Disposable {
+export class HttpUpstream implements Upstream {
   readonly #proxies: ProxyEnvironment;
   readonly #dispatchers = new Map<string, Dispatcher>();
   #disposed = false;

@@ -1,7 +1,7 @@
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { UpstreamError, messageOf } from '../common/errors.ts';
 import type { Body } from './body.ts';
-import type { HttpUpstream } from './httpUpstream.ts';
+import type { Upstream } from './upstream.ts';
 import { mediaTypeOf } from './headers.ts';
 
 /** Time for a server to be tried, milliseconds. */
@@ -21,7 +21,7 @@ export type Probe =
  * credential; they go through `upstream`, under the same rules as every call. Never throws.
  */
 export async function probe(
-  upstream: HttpUpstream,
+  upstream: Upstream,
   url: URL,
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,

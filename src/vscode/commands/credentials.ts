@@ -6,7 +6,7 @@ import type { Credential } from '../../credentials/credential.ts';
 import { originOf } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
-import { tryServer } from './serverDialog.ts';
+import { tryServer, urlOf } from './serverDialog.ts';
 
 async function pickCredential(app: App, title: string, given: Credential | undefined): Promise<Credential | undefined> {
   if (given) return app.core.credentials.get(given.id);
@@ -49,16 +49,16 @@ export async function testCredential(app: App, given: Credential | undefined): P
     void vscode.window.showWarningMessage(`No server uses ${credential.name}, so there is nowhere to test it.`);
     return;
   }
-  const opened = await app.core.credentials.vault.open(credential.id, originOf(server.upstream.url));
+  const opened = await app.core.credentials.vault.open(credential.id, originOf(urlOf(server)));
   if (!opened.ok) {
     const why =
       opened.reason === 'other-origin'
-        ? `It is not bound to ${originOf(server.upstream.url)}.`
+        ? `It is not bound to ${originOf(urlOf(server))}.`
         : 'Its value is not in the system’s keyring. Enter it again with “Culvert: Replace Credential…”.';
     void vscode.window.showWarningMessage(`${credential.name} can’t be used. ${why}`);
     return;
   }
-  const result = await tryServer(server.label, server.upstream.url, { placement: credential.placement, secret: opened.secret });
+  const result = await tryServer(server.label, urlOf(server), { placement: credential.placement, secret: opened.secret });
   if (result.ok)
     void vscode.window.showInformationMessage(
       `${credential.name} works: ${server.label} answered and lists ${result.tools.length} ${result.tools.length === 1 ? 'tool' : 'tools'}.`,

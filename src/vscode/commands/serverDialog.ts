@@ -4,7 +4,7 @@ import { MAX_CREDENTIAL_NAME_CHARACTERS, Placement, describePlacement } from '..
 import { inject, refuseValue } from '../../credentials/injection.ts';
 import { Secret } from '../../credentials/secret.ts';
 import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/vault.ts';
-import { MAX_LABEL_CHARACTERS, originOf } from '../../mcp/server.ts';
+import { MAX_LABEL_CHARACTERS, originOf, type Server } from '../../mcp/server.ts';
 import { HttpUpstream } from '../../upstream/httpUpstream.ts';
 import type { Probe } from '../../upstream/probe.ts';
 import { settings } from '../adapters.ts';
@@ -18,6 +18,11 @@ export interface Draft {
   /** Header name, user name or parameter name. */
   detail?: string;
   secret?: Secret;
+}
+
+/** The URL of a server that has one, else an empty string. */
+export function urlOf({ upstream }: Server): string {
+  return upstream.kind === 'stdio' ? '' : upstream.url;
 }
 
 /** Steps of the dialog, in order. */

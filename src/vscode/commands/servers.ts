@@ -17,6 +17,7 @@ import {
   runSteps,
   tryDraft,
   tryServer,
+  urlOf,
   type Draft,
   type Step,
 } from './serverDialog.ts';
@@ -134,7 +135,7 @@ export async function pickServer(app: App, title: string, given: Server | undefi
   const result = await askChoice(
     single(title),
     'Which server?',
-    servers.map((server) => ({ label: server.label, description: new URL(server.upstream.url).host, value: server })),
+    servers.map((server) => ({ label: server.label, description: new URL(urlOf(server)).host, value: server })),
   );
   return result.kind === 'value' ? result.value : undefined;
 }
@@ -149,7 +150,7 @@ export async function editServer(app: App, given: Server | undefined): Promise<v
     'What do you want to change?',
     [
       { label: '$(edit) Name', description: server.label, value: 'label' },
-      { label: '$(link) URL', description: server.upstream.url, value: 'url' },
+      { label: '$(link) URL', description: urlOf(server), value: 'url' },
       {
         label: '$(key) How it authenticates',
         description: server.credentials.map((id) => app.core.credentials.get(id)?.name ?? 'missing').join(', ') || 'none',
@@ -182,21 +183,21 @@ async function renameServer(app: App, server: Server, title: string): Promise<vo
 /** A definition that moves to another origin does not take its credential along: the user is asked (DESIGN.md 3.2). */
 async function moveServer(app: App, server: Server, title: string): Promise<void> {
   const { core } = app;
-  const result = await askText(single(title), { prompt: 'The new URL.', value: server.upstream.url, validate: refuseUrl });
-  if (result.kind !== 'value' || result.value.trim() === server.upstream.url) return;
+  const result = await askText(single(title), { prompt: 'The new URL.', value: urlOf(server), validate: refuseUrl });
+  if (result.kind !== 'value' || result.value.trim() === urlOf(server)) return;
   const url = result.value.trim();
   const origin = originOf(url);
   let credentials = server.credentials;
-  if (origin !== originOf(server.upstream.url) && credentials.length > 0) {
+  if (origin !== originOf(urlOf(server)) && credentials.length > 0) {
     const names = credentials.map((id) => core.credentials.get(id)?.name ?? 'missing').join(', ');
     const choice = await askChoice<'rebind' | 'new' | 'none'>(
       single(title),
-      `${names} is bound to ${originOf(server.upstream.url)}. What shall go to ${origin}?`,
+      `${names} is bound to ${originOf(urlOf(server))}. What shall go to ${origin}?`,
       [
         { label: '$(key) Another credential', description: `enter it next; ${names} is forgotten`, value: 'new' },
         {
           label: '$(arrow-swap) The same credential',
-          description: `from now on it goes to ${origin} and no longer to ${originOf(server.upstream.url)}`,
+          description: `from now on it goes to ${origin} and no longer to ${originOf(urlOf(server))}`,
           value: 'rebind',
         },
         { label: '$(circle-slash) None', description: `${names} is forgotten`, value: 'none' },
@@ -226,13 +227,13 @@ function reconnect(app: App, server: string): void {
 
 async function reauthenticate(app: App, server: Server, title: string): Promise<void> {
   const { core } = app;
-  const draft: Draft = { label: server.label, url: server.upstream.url };
+  const draft: Draft = { label: server.label, url: urlOf(server) };
   // The URL is a step too: after a failed trial it may turn out to be what is wrong.
   const tools = await gatherAndTry(app, title, draft, ['url', 'authentication', 'detail', 'secret'], 'authentication', server.id);
   if (tools === 'cancelled') return;
   const credential = await sealDraft(app, draft);
-  const url = draft.url ?? server.upstream.url;
-  const moved = url !== core.servers.get(server.id)?.upstream.url;
+  const url = draft.url ?? urlOf(server);
+  const moved = url !== urlOf(core.servers.get(server.id) ?? server);
   core.servers.put({ ...server, upstream: { kind: 'http', url }, credentials: credential === undefined ? [] : [credential] });
   await forgetUnused(app, server.credentials);
   if (moved) reconnect(app, server.id);

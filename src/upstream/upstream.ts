@@ -1,0 +1,35 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Disposable } from '../common/disposable.ts';
+import type { StopSignal } from '../common/stop.ts';
+import type { Body } from './body.ts';
+
+/**
+ * A request to the server, credentials included, in the terms of Streamable HTTP whatever the server speaks. Nothing may log it.
+ */
+export interface UpstreamRequest {
+  readonly method: 'POST' | 'GET' | 'DELETE';
+  /** Endpoint; for a command `stdio:`, and not looked at. */
+  readonly url: URL;
+  /** For transports without headers only `mcp-session-id`, `mcp-protocol-version` and `last-event-id` mean something. */
+  readonly headers: Readonly<Record<string, string | string[]>>;
+  /** Exactly one JSON-RPC message with POST, else `undefined`. */
+  readonly body: Buffer | undefined;
+  /** Ends the request and its response. */
+  readonly signal: StopSignal;
+  /** Secrets for the environment of a command. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** What came back. A transport without HTTP answers as a Streamable HTTP server would. */
+export interface UpstreamResponse {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** The body, decoded if it came compressed. */
+  readonly body: Body;
+}
+
+/** The way to one server. */
+export interface Upstream extends Disposable {
+  /** Sends a request and resolves with the head of the response. Throws UpstreamError. */
+  send(request: UpstreamRequest): Promise<UpstreamResponse>;
+}
