@@ -1,5 +1,6 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import { Agent, request } from 'node:http';
+import { once } from 'node:events';
+import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
 
 /** Something that carries tool calls to the benchmark's server. */
 export interface Carrier {
@@ -18,6 +19,46 @@ export interface HttpRoute {
 const initialize = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'bench', version: '1.0.0' } };
 const toolCall = (id: number, bytes: number): string =>
   `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"fetch","arguments":{"bytes":${bytes}}}}`;
+
+/** A request whose response has begun. */
+export interface Begun {
+  readonly request: ClientRequest;
+  readonly response: IncomingMessage;
+}
+
+/** Sends a request, within a session if there is one, and resolves with the head of its response. Without an agent it has its own connection. */
+export function begin(route: HttpRoute, method: 'GET' | 'POST', session?: string, body?: string, agent?: Agent): Promise<Begun> {
+  return new Promise((resolve, reject) => {
+    const headers = {
+      host: 'localhost',
+      authorization: `Bearer ${route.token}`,
+      accept: method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream',
+      ...(body !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+      ...(session !== undefined && { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' }),
+    };
+    const outgoing = request({ ...route.address, path: route.path, method, headers, agent: agent ?? false }, (response) =>
+      resolve({ request: outgoing, response }),
+    );
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+/** Opens a session and resolves with its id. */
+export async function openSession(route: HttpRoute, agent?: Agent): Promise<string> {
+  const post = async (message: object, session?: string): Promise<IncomingMessage> => {
+    const { response } = await begin(route, 'POST', session, JSON.stringify({ jsonrpc: '2.0', ...message }), agent);
+    const ended = once(response, 'end');
+    response.resume();
+    await ended;
+    return response;
+  };
+  const { statusCode, headers } = await post({ id: 0, method: 'initialize', params: initialize });
+  const session = headers['mcp-session-id'];
+  if (typeof session !== 'string') throw new Error(`initialize was answered with ${statusCode ?? 0} and no session`);
+  await post({ method: 'notifications/initialized' }, session);
+  return session;
+}
 
 /** Opens a session over HTTP. All HTTP carriers do exactly the same work. */
 export async function openHttp(route: HttpRoute): Promise<Carrier> {

@@ -1,8 +1,31 @@
-/** The tunnel with everything on, in a process of its own: credential, decision, record, inspection. Arguments: upstream URL, secret. */
+/**
+ * The tunnel with everything on, in a process of its own: credential, decision, record, inspection. Arguments: upstream URL, secret. For
+ * each line on stdin it says how it is doing.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { createInterface } from 'node:readline';
 import { startTunnel } from '../src/tunnel/index.ts';
+import type { TunnelState } from './parts.ts';
+
+/** How often the event loop is looked at, milliseconds. */
+const RESOLUTION_MS = 1;
 
 const [, , url = '', secret = ''] = process.argv;
 const tunnel = await startTunnel({ upstream: { url }, auth: { placement: { kind: 'bearer' }, value: secret }, access: 'everything' });
 const { socketPath, path, token, serverId, runtimeFolder, capabilityStem } = tunnel;
+const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+delay.enable();
 console.log(JSON.stringify({ socketPath, path, token, serverId, runtimeFolder, capabilityStem }));
-process.stdin.resume().once('end', () => void tunnel.close().then(() => process.exit(0)));
+
+const orders = createInterface({ input: process.stdin });
+orders.on('line', () => {
+  // What it measures is the time between two looks.
+  const stallMs = Math.max(0, delay.max / 1e6 - RESOLUTION_MS);
+  // The second one takes what the first one has only queued: weak references, buffers.
+  globalThis.gc?.();
+  globalThis.gc?.();
+  const { rss, heapUsed, external } = process.memoryUsage();
+  delay.reset();
+  console.log(JSON.stringify({ rss, memory: heapUsed + external, stallMs } satisfies TunnelState));
+});
+orders.once('close', () => void tunnel.close().then(() => process.exit(0)));

@@ -1,11 +1,14 @@
-import { hash } from 'node:crypto';
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import { StoreError } from '../common/errors.ts';
 import { newId } from '../common/identifiers.ts';
-import type { Database, Row } from '../store/database.ts';
+import type { StopSignal } from '../common/stop.ts';
+import type { Database } from '../store/database.ts';
+import { entryHash, type Head } from './chain.ts';
+import { BEAT_MS } from './chainMemory.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import type { Act, Entry, Intent, Outcome } from './record.ts';
+import { entryOf, type Act, type Entry, type Intent, type Outcome } from './record.ts';
+import { verifyRecord, type Verification } from './verification.ts';
 
 const INSERT = 'INSERT INTO audit (chain, n, at, kind, exchange, server, tool, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)';
 
@@ -18,30 +21,6 @@ export interface Activity {
   readonly outcome: Outcome | undefined;
 }
 
-/** What {@link AuditLog.verify} found. */
-export interface Verification {
-  readonly entries: number;
-  readonly chains: number;
-  readonly checkpoints: number;
-  readonly problems: readonly string[];
-}
-
-/**
- * Hash of an entry over the one before it: SHA-256, hex, of the seven parts with a line feed between each two. None can hold a line feed:
- * ids and numbers don't, and JSON writes it as an escape. Published in docs/architecture.md.
- */
-export function entryHash(
-  previous: string,
-  chain: string,
-  n: number,
-  at: number,
-  kind: string,
-  exchange: string | null,
-  body: string,
-): string {
-  return hash('sha256', `${previous}\n${chain}\n${n}\n${at}\n${kind}\n${exchange ?? ''}\n${body}`);
-}
-
 /** An outcome waits at most this long for company before it is written, milliseconds. A crash in between leaves an intent without outcome. */
 const OUTCOME_DELAY_MS = 20;
 /** Outcomes that may wait while the database can't be written; the oldest are given up beyond that. */
@@ -49,6 +28,9 @@ const MAX_WAITING_OUTCOMES = 10_000;
 
 /** Entries behind the asked-for page that are looked through for outcomes of its calls. */
 const OUTCOME_DISTANCE = 5_000;
+
+/** Entries that are looked through for one call: some 100 ms. */
+const LOOK_BACK = 50_000;
 
 interface Waiting {
   readonly kind: Entry['kind'];
@@ -71,10 +53,9 @@ export class AuditLog implements Disposable {
   readonly #checkpoints: Checkpoints;
   readonly #appended = new Emitter<undefined>();
   readonly #intents: { readonly entry: Waiting; resolve(): void; reject(error: unknown): void }[] = [];
-  readonly #heads = new Map<string, { readonly n: number; readonly hash: string }>();
-  #headsUpTo = 0;
   #outcomes: Waiting[] = [];
   #outcomeTimer: Disposable | undefined;
+  #beat: Disposable | undefined;
   #n = 0;
   #head = '';
   #stopped = false;
@@ -131,9 +112,13 @@ export class AuditLog implements Disposable {
     readonly before?: number;
     readonly server?: string;
     readonly named?: boolean;
+    /** Entries that are looked through; default: all. */
+    readonly lookBack?: number;
+    meant?(activity: Activity): boolean;
   }): Activity[] {
     this.#tryFlush();
-    const { limit, before = Number.MAX_SAFE_INTEGER, server } = options;
+    const { limit, before = Number.MAX_SAFE_INTEGER, server, lookBack = Infinity } = options;
+    let seen = 0;
     const out: Activity[] = [];
     // An outcome stands behind its intent, at most a running time away: it is met first.
     const outcomes = new Map<string, string>();
@@ -142,6 +127,7 @@ export class AuditLog implements Disposable {
       Math.min(Number.MAX_SAFE_INTEGER, before + OUTCOME_DISTANCE),
     );
     for (const row of rows) {
+      if (++seen > lookBack) break;
       const exchange = String(row['exchange']);
       if (row['kind'] === 'outcome') outcomes.set(exchange, String(row['body']));
       else {
@@ -150,24 +136,46 @@ export class AuditLog implements Disposable {
         outcomes.delete(exchange);
         if (seq >= before || (server !== undefined && row['server'] !== server) || (options.named === true && row['tool'] === null))
           continue;
-        out.push({
+        const activity = {
           seq,
           at: Number(row['at']),
           exchange,
           intent: JSON.parse(String(row['body'])) as Intent,
           outcome: outcome === undefined ? undefined : (JSON.parse(outcome) as Outcome),
-        });
+        };
+        if (options.meant?.(activity) === false) continue;
+        out.push(activity);
         if (out.length >= limit) break;
       }
     }
     return out;
   }
 
-  /** Every entry about one call, or the newest entries of all kinds, newest first. */
+  /** The entries at these places, in their order; those that are gone are left out. */
+  at(seqs: readonly number[]): Entry[] {
+    this.#tryFlush();
+    return seqs.flatMap((seq) => {
+      const row = this.#db.get('SELECT * FROM audit WHERE seq = ?', seq);
+      return row ? [entryOf(row)] : [];
+    });
+  }
+
+  /** Entries behind `after`, oldest first: how the record is read as a stream. */
+  after(after: number, limit: number): Entry[] {
+    this.#tryFlush();
+    return this.#db.all('SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?', after, limit).map(entryOf);
+  }
+
+  /**
+   * Every entry about one call, or the newest entries of all kinds, newest first. A call is looked for among the newest
+   * {@link LOOK_BACK} entries; {@link ActivityIndex.record} finds it wherever it stands.
+   */
   entries(options: { readonly exchange?: string; readonly limit: number }): Entry[] {
     this.#tryFlush();
     const out: Entry[] = [];
+    let seen = 0;
     for (const row of this.#db.iterate('SELECT * FROM audit ORDER BY seq DESC')) {
+      if (options.exchange !== undefined && ++seen > LOOK_BACK) break;
       if (options.exchange !== undefined && row['exchange'] !== options.exchange) continue;
       out.push(entryOf(row));
       // Nothing about a call stands before its intent.
@@ -176,63 +184,65 @@ export class AuditLog implements Disposable {
     return out;
   }
 
-  /** Signs the heads of all chains. Called on a schedule and at the end. */
-  async checkpoint(): Promise<void> {
-    await this.#checkpoints.sign(this.heads());
+  /**
+   * Makes this window's chain known outside the database, before anything stands in it, and goes on saying how far it is. Not needed for
+   * writing; without it a chain that was cut between two checkpoints can't be told. Rejects if the keyring can't be written.
+   */
+  async begin(): Promise<void> {
+    this.#beatLater();
+    await this.#checkpoints.beat(this.chain, this.head);
   }
 
-  /** Head of each chain: how long it is and the hash of its last entry. */
-  heads(): Map<string, { readonly n: number; readonly hash: string }> {
+  /** How far this window's chain is in the file. */
+  get head(): Head {
+    return { n: this.#n, hash: this.#head };
+  }
+
+  /** Signs the chain of this window and what windows left that are gone. Called on a schedule and at the end. */
+  async checkpoint(): Promise<void> {
     this.#tryFlush();
-    for (const row of this.#db.iterate('SELECT seq, chain, n, hash FROM audit WHERE seq > ? ORDER BY seq', this.#headsUpTo)) {
-      this.#heads.set(String(row['chain']), { n: Number(row['n']), hash: String(row['hash']) });
-      this.#headsUpTo = Number(row['seq']);
-    }
-    return new Map(this.#heads);
+    await this.#checkpoints.sign(this.chain, this.head);
+  }
+
+  /** Signs the record and lets the memory outside the database go: the last thing a window does. Nothing is written afterwards. */
+  async end(): Promise<void> {
+    this.flush();
+    this.#stopped = true;
+    this.#beat?.dispose();
+    await this.#checkpoints.sign(this.chain, this.head);
+    await this.#checkpoints.memory.forget([this.chain]);
   }
 
   /**
-   * Reads the whole record and checks every link of every chain and every signed checkpoint. Yields to the event loop between
-   * batches. Finds edited, inserted, reordered and removed entries, and cut tails and removed chains up to the last checkpoint.
+   * Reads the whole record and checks every link of every chain, every signed checkpoint and what is remembered outside the database, in
+   * a thread of its own. `onProgress` gets the share that is done, 0 to 1. Rejects with an `AbortError` when stopped.
    */
-  async verify(signal?: AbortSignal): Promise<Verification> {
+  async verify(signal?: StopSignal, onProgress?: (done: number) => void): Promise<Verification> {
     this.#tryFlush();
-    const problems: string[] = [];
-    const seen = new Map<string, { n: number; hash: string; hashes: string[] }>();
-    let entries = 0;
-    for (const row of this.#db.iterate('SELECT chain, n, at, kind, exchange, server, tool, body, hash FROM audit ORDER BY seq')) {
-      if (++entries % 2000 === 0) {
-        await new Promise(setImmediate);
-        if (signal?.aborted) throw new DOMException('Verification was cancelled.', 'AbortError');
-      }
-      const [chain, n, stored] = [String(row['chain']), Number(row['n']), String(row['hash'])];
-      const last = seen.get(chain) ?? { n: 0, hash: '', hashes: [] };
-      if (n <= last.n) problems.push(`Chain ${chain}: entry ${n} stands out of order.`);
-      else if (n > last.n + 1) problems.push(`Chain ${chain}: entry ${last.n + 1}${n > last.n + 2 ? ` to ${n - 1}` : ''} is missing.`);
-      const expected = entryHash(
-        last.hash,
-        chain,
-        n,
-        Number(row['at']),
-        String(row['kind']),
-        row['exchange'] === null ? null : String(row['exchange']),
-        String(row['body']),
-      );
-      if (expected !== stored && n === last.n + 1) problems.push(`Chain ${chain}: entry ${n} was changed.`);
-      else if (!indexAgrees(row)) problems.push(`Chain ${chain}: the index of entry ${n} does not agree with its text.`);
-      seen.set(chain, { n, hash: stored, hashes: last.hashes });
-      last.hashes.push(stored);
-      if (problems.length > 100) break;
-    }
-    const checkpoints = await this.#checkpoints.verify((chain, n) => seen.get(chain)?.hashes[n - 1], problems);
-    return { entries, chains: seen.size, checkpoints, problems };
+    return verifyRecord({
+      path: this.#db.path,
+      checkpoints: this.#checkpoints,
+      own: { chain: this.chain, head: this.head },
+      signal,
+      onProgress,
+    });
   }
 
   dispose(): void {
     this.#tryFlush();
     this.#outcomeTimer?.dispose();
+    this.#beat?.dispose();
     this.#stopped = true;
     this.#appended.dispose();
+  }
+
+  /** The memory is told also while nothing happens: silence means that a window is gone. */
+  #beatLater(): void {
+    this.#beat = this.#clock.after(BEAT_MS, () => {
+      this.#beatLater();
+      // A keyring that is locked for a moment: the next beat tells.
+      void this.#checkpoints.beat(this.chain, this.head).catch(() => undefined);
+    });
   }
 
   #tryFlush(): void {
@@ -291,27 +301,4 @@ export class AuditLog implements Disposable {
     this.#head = head;
     this.#appended.fire(undefined);
   }
-}
-
-function indexAgrees(row: Row): boolean {
-  if (row['kind'] === 'outcome') return row['server'] === null && row['tool'] === null;
-  let body: { server?: string; tool?: string };
-  try {
-    body = JSON.parse(String(row['body'])) as typeof body;
-  } catch {
-    return false;
-  }
-  return row['server'] === (body.server ?? null) && row['tool'] === (row['kind'] === 'intent' ? (body.tool ?? null) : null);
-}
-
-function entryOf(row: Row): Entry {
-  return {
-    seq: Number(row['seq']),
-    chain: String(row['chain']),
-    n: Number(row['n']),
-    at: Number(row['at']),
-    kind: String(row['kind']) as Entry['kind'],
-    exchange: row['exchange'] === null ? undefined : String(row['exchange']),
-    body: JSON.parse(String(row['body'])) as Entry['body'],
-  };
 }

@@ -27,6 +27,7 @@ const MAX_REVOKED = 4096;
 /** Issues, checks and revokes the capability tokens of one window. */
 export class Capabilities {
   readonly #byDigest = new Map<string, Entry>();
+  readonly #byId = new Map<string, Entry>();
   #serial = 0;
 
   /** Makes a capability and its token: 256 random bits. The token is given out once. */
@@ -35,7 +36,13 @@ export class Capabilities {
     const digest = digestOf(token);
     const entry: Entry = { id: `cap-${++this.#serial}`, principal, server, digest, revoked: false };
     this.#byDigest.set(digest.toString('hex'), entry);
+    this.#byId.set(entry.id, entry);
     return { capability: entry, token };
+  }
+
+  /** A capability that counts. */
+  get(id: string): Capability | undefined {
+    return this.#byId.get(id);
   }
 
   /**
@@ -53,16 +60,20 @@ export class Capabilities {
   }
 
   revoke(id: string): void {
-    for (const entry of this.#byDigest.values()) if (entry.id === id) entry.revoked = true;
+    const entry = this.#byId.get(id);
+    if (!entry) return;
+    entry.revoked = true;
+    this.#byId.delete(id);
     this.#forgetOldest();
   }
 
   /** Revokes every capability of a server and returns their ids. */
   revokeServer(server: string): string[] {
     const ids: string[] = [];
-    for (const entry of this.#byDigest.values()) {
-      if (entry.server !== server || entry.revoked) continue;
+    for (const entry of [...this.#byId.values()]) {
+      if (entry.server !== server) continue;
       entry.revoked = true;
+      this.#byId.delete(entry.id);
       ids.push(entry.id);
     }
     this.#forgetOldest();

@@ -1,14 +1,23 @@
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import { newId } from '../common/identifiers.ts';
-import type { Decision } from '../mcp/decision.ts';
-import type { Principal } from '../mcp/principal.ts';
+import { denyBy } from '../mcp/decision.ts';
+import { isListing } from '../mcp/methods.ts';
+import type { UpstreamPlace } from '../mcp/server.ts';
 import type { Database } from '../store/database.ts';
 import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
 import { z } from 'zod';
-import { decide, type Call, type Policy } from './decide.ts';
-import { Grant, isLive, type Target } from './grant.ts';
+import { needExpressions, type ConditionTools } from './conditions.ts';
+import { decide, subject, type Call, type Facts, type Policy, type Ruling } from './decide.ts';
+import { loadExpressions, type ExpressionEngine } from './expressions.ts';
+import { Grant, appliesTo, isCounted, isLive, isScoped, type Caller, type Target } from './grant.ts';
+import { Lapses } from './lapses.ts';
+import { localFiles } from './localFiles.ts';
+import { remembered, type Files } from './paths.ts';
+import type { PolicyLayer, PolicyProblem } from './policy/layer.ts';
+import { Tasks, type NewTask, type Task } from './tasks.ts';
+import { StoredUses } from './uses.ts';
 
 const PauseState = z.strictObject({ id: z.literal('pause'), version: z.literal(1), paused: z.boolean(), at: z.number().int() });
 
@@ -21,8 +30,34 @@ export type StartingAccess = 'nothing' | 'reading' | 'ask' | 'everything';
 /** A grant as it is asked for: everything but what the store adds. */
 export type NewGrant = Omit<Grant, 'version' | 'id' | 'createdAt'>;
 
-/** Grants and the pause, in the database, shared by all windows. */
+/** What a task may do from its start. */
+export interface TaskGrant {
+  readonly server: string;
+  readonly target: Target;
+  readonly effect: Grant['effect'];
+}
+
+/** How often a call is decided again because another window took the last use of a grant meanwhile. */
+const MAX_TAKES = 8;
+
+/** Parts that tests and other machines replace. */
+export interface AccessOptions {
+  /** Files of this machine, for conditions on paths. */
+  readonly files?: Files;
+  readonly loadExpressions?: () => Promise<ExpressionEngine>;
+}
+
+/** Grants, tasks and the pause, in the database, shared by all windows, and the policies above them. */
 export class Access implements Disposable {
+  /** What the user is about to do. End one with {@link Access.endTask}. */
+  readonly tasks: Tasks;
+  readonly #uses: StoredUses;
+  readonly #lapses: Lapses;
+  readonly #files: Files;
+  readonly #loadExpressions: () => Promise<ExpressionEngine>;
+  #expressions: ExpressionEngine | undefined;
+  #loading: Promise<void> | undefined;
+  #layers: readonly PolicyLayer[] = [];
   readonly #grants: SignedCollection<Grant>;
   readonly #state: SignedCollection<z.infer<typeof PauseState>>;
   readonly #clock: Clock;
@@ -42,29 +77,72 @@ export class Access implements Disposable {
   /** Fires when this window gave or revoked grants. */
   readonly onDidAct = this.#acted.event;
 
-  constructor(db: Database, key: MacKey, generations: Generations, clock: Clock) {
+  constructor(db: Database, key: MacKey, generations: Generations, clock: Clock, options: AccessOptions = {}) {
+    this.tasks = new Tasks(db, key, generations, clock);
+    this.#uses = new StoredUses(db, key, generations);
+    this.#lapses = new Lapses(clock);
+    this.#files = options.files ?? localFiles();
+    this.#loadExpressions = options.loadExpressions ?? loadExpressions;
     this.#grants = new SignedCollection(db, 'grant', Grant, key, generations);
     this.#state = new SignedCollection(db, 'access-state', PauseState, key, generations);
     this.#clock = clock;
-    this.#subscriptions = [this.#grants, this.#state].map((c) => c.onDidChange(() => this.#changed.fire(undefined)));
+    this.#subscriptions = [this.#grants, this.#state, this.tasks, this.#uses].map((c) =>
+      c.onDidChange(() => this.#changed.fire(undefined)),
+    );
   }
 
-  /** Decides a call by what is stored now. Throws StoreError if the database can't be read; the caller denies. */
-  decide(principal: Principal, call: Call): Decision {
-    const decision = decide(principal, call, this.forServer(call.server), this.policy(), this.#clock.now());
+  /** Decides a call by what is stored now. Takes no use; for views. Throws StoreError if the database can't be read; the caller denies. */
+  decide(principal: Caller, call: Call): Ruling {
+    const ruling = decide(principal, call, this.forServer(call.server), this.policy(), this.#clock.now(), this.#facts(call));
     // A denial that somebody removed from the database must not let a wider grant through: until the user has looked, grants only ask.
-    if (decision.effect !== 'allow' || decision.by.kind !== 'grant' || this.#grants.tampering().length === 0) return decision;
+    if (ruling.effect !== 'allow' || ruling.by.kind !== 'grant' || !this.#isTampered()) return ruling;
     return {
-      ...decision,
+      ...ruling,
       effect: 'ask',
       reason: 'Stored grants were changed by something other than Culvert, so every call asks until the user has reviewed that.',
     };
   }
 
+  /** Decides a call that goes out if it is allowed: as {@link decide}, and takes a use of a grant that is limited. Throws StoreError. */
+  admit(principal: Caller, call: Call): Ruling {
+    for (let take = 0; take < MAX_TAKES; take++) {
+      const ruling = this.decide(principal, call);
+      const { grant } = ruling;
+      if (ruling.effect !== 'allow' || grant?.effect !== 'allow' || !isCounted(grant)) return ruling;
+      // Clients list at every start; that is no use of anything.
+      if (call.method !== undefined && isListing(call.method)) return ruling;
+      if (this.#uses.take(grant, this.#clock.now()) === 'free') return ruling;
+    }
+    return { ...denyBy('fault', `${subject(call)} was not let through: other windows took every use that is allowed.`), near: [] };
+  }
+
+  /** How often a grant with a limited number of uses was used. */
+  used(grant: string): number {
+    return this.#uses.used(grant);
+  }
+
+  /** Sets what stands above the grants. Waiting calls are decided again. */
+  setLayers(layers: readonly PolicyLayer[]): void {
+    this.#layers = layers;
+    this.#needExpressions(layers.some((layer) => layer.needsExpressions === true));
+    this.#changed.fire(undefined);
+  }
+
+  /** What is wrong with the policies, for the editor to show. */
+  problems(): readonly PolicyProblem[] {
+    return this.#layers.flatMap((layer) => layer.problems);
+  }
+
+  /** Resolves when the engine for regular expressions is there, if any grant or policy needs it. */
+  async ready(): Promise<void> {
+    this.all();
+    await this.#loading;
+  }
+
   policy(): Policy {
     const state = this.#state.rows().get('pause');
     // A pause row that was tampered with counts as a pause: deny on doubt.
-    return { paused: state?.paused ?? this.#state.tampering().length > 0 };
+    return { paused: state?.paused ?? this.#state.tampering().length > 0, layers: this.#layers };
   }
 
   /** Grants of one server, expired ones included. */
@@ -72,6 +150,7 @@ export class Access implements Disposable {
     const rows = this.#grants.rows();
     if (this.#byServer?.rows !== rows) {
       const index = new Map<string, Grant[]>();
+      this.#needExpressions([...rows.values()].some((g) => g.conditions && needExpressions(g.conditions)));
       for (const grant of rows.values()) {
         const list = index.get(grant.server);
         if (list) list.push(grant);
@@ -88,22 +167,64 @@ export class Access implements Disposable {
 
   /** Gives a grant. It replaces those of the same target and scope, so that repeating an answer leaves one row. */
   give(grant: NewGrant): Grant {
-    return this.#exchange([grant], (old, row) => supersedes(row, old) && sameScope(old, row))[0] as Grant;
+    return this.#exchange([grant], (old, row) => supersedes(row, old) && sameReach(old, row))[0] as Grant;
   }
 
   /** Gives grants and withdraws those they replace, in one write: no window ever sees the one without the other. */
   #exchange(grants: readonly NewGrant[], replaces: (old: Grant, row: Grant) => boolean): Grant[] {
     const now = this.#clock.now();
-    const rows = grants.map((grant): Grant => ({ version: 1, id: newId('grant'), createdAt: now, ...grant }));
-    const revoked = this.all().filter(
-      (old) => rows.some((row) => replaces(old, row)) || (old.expiresAt !== undefined && old.expiresAt < now - KEEP_EXPIRED_MS),
-    );
+    const make = (grant: NewGrant): Grant => ({ version: 2, id: newId('grant'), createdAt: now, ...grant });
+    const rows = grants.map((grant) => make(this.#boundToTask(grant)));
+    const revoked = this.all().filter((old) => rows.some((row) => replaces(old, row)) || isLongOver(old, now));
+    // What takes the place of a lasting denial for a while leaves a question behind when it ends, not whatever a wider grant says.
+    for (const row of [...rows]) {
+      if (!isPassing(row) || row.effect !== 'allow') continue;
+      const denied = revoked.find(
+        (old) => old.effect === 'deny' && !isPassing(old) && !old.conditions && sameTarget(old.target, row.target),
+      );
+      if (denied) rows.push(make({ server: row.server, target: row.target, effect: 'ask', scope: denied.scope, givenBy: row.givenBy }));
+    }
     this.#grants.write(
       rows,
       revoked.map((g) => g.id),
     );
+    this.#forgetUses(revoked);
     this.#acted.fire({ given: rows, revoked });
     return rows;
+  }
+
+  /** What the user allows while a task runs ends with it. */
+  #boundToTask(grant: NewGrant): NewGrant {
+    const byHand = grant.givenBy === 'prompt' || grant.givenBy === 'request' || grant.givenBy === 'tree' || grant.givenBy === 'palette';
+    if (grant.effect !== 'allow' || grant.endsWith || !byHand) return grant;
+    const task = this.tasks.for(grant.server);
+    return task ? { ...grant, endsWith: { kind: 'task', task: task.id } } : grant;
+  }
+
+  /** Starts a task with what it may do. Everything that is allowed by hand on its servers meanwhile ends with it. Throws StoreError. */
+  startTask(task: NewTask, grants: readonly TaskGrant[]): Task {
+    const started = this.tasks.start(task);
+    try {
+      if (grants.length > 0)
+        this.#exchange(
+          grants.map((grant) => ({ ...grant, scope: {}, givenBy: 'task', endsWith: { kind: 'task', task: started.id } })),
+          () => false,
+        );
+    } catch (error) {
+      this.tasks.end(started.id);
+      throw error;
+    }
+    return started;
+  }
+
+  /** Ends a task and withdraws what was granted for it. From the first of the two on nothing of it counts. Throws StoreError. */
+  endTask(id: string): void {
+    this.tasks.end(id);
+    this.revoke(
+      this.all()
+        .filter((g) => g.endsWith?.kind === 'task' && g.endsWith.task === id)
+        .map((g) => g.id),
+    );
   }
 
   /** Withdraws grants by id. */
@@ -114,6 +235,7 @@ export class Access implements Disposable {
       [],
       revoked.map((g) => g.id),
     );
+    this.#forgetUses(revoked);
     this.#acted.fire({ given: [], revoked });
   }
 
@@ -164,6 +286,8 @@ export class Access implements Disposable {
   refresh(): void {
     this.#grants.refresh();
     this.#state.refresh();
+    this.tasks.refresh();
+    this.#lapses.keep(new Set(this.#grants.rows().keys()));
     if (this.#watchedExpiry !== undefined && this.#watchedExpiry <= this.#clock.now()) this.#expired.fire(undefined);
     this.#watchedExpiry = this.nextExpiry();
   }
@@ -171,41 +295,128 @@ export class Access implements Disposable {
   /** The next instant at which a grant expires, milliseconds since the epoch. */
   nextExpiry(): number | undefined {
     const now = this.#clock.now();
-    const times = this.all().flatMap((g) => (g.expiresAt !== undefined && isLive(g, now) ? [g.expiresAt] : []));
+    const times = [
+      ...this.all().flatMap((g) => (g.expiresAt !== undefined && isLive(g, now) ? [g.expiresAt] : [])),
+      ...this.tasks.running().map((t) => t.endsAt),
+    ];
     return times.length > 0 ? Math.min(...times) : undefined;
   }
 
+  /**
+   * How far what a server shows to a principal holds for others and lasts: `personal` if its grants are not the same for everybody,
+   * `endsAt` when the next one that concerns the principal expires, milliseconds since the epoch.
+   */
+  outlook(principal: Caller, server: string): { readonly personal: boolean; readonly endsAt: number | undefined } {
+    const now = this.#clock.now();
+    const live = this.forServer(server).filter((grant) => isLive(grant, now));
+    const ends = live.flatMap((g) => {
+      if (!appliesTo(g, principal)) return [];
+      const task = g.endsWith?.kind === 'task' ? this.tasks.get(g.endsWith.task)?.endsAt : undefined;
+      return [g.expiresAt, task].filter((end) => end !== undefined);
+    });
+    return {
+      personal: live.some(isScoped),
+      endsAt: ends.length > 0 ? Math.min(...ends) : undefined,
+    };
+  }
+
   tampering(): readonly Tampering[] {
-    return [...this.#grants.tampering(), ...this.#state.tampering()];
+    return [...this.#grants.tampering(), ...this.#state.tampering(), ...this.tasks.tampering(), ...this.#uses.tampering()];
   }
 
   /** Forgets rows that something else changed; they count as absent already. */
   forgetTampering(): void {
     this.#grants.forgetTampering();
     this.#state.forgetTampering();
+    this.tasks.forgetTampering();
+    if (this.#uses.tampering().length === 0) return;
+    // Nobody knows what is left of them.
+    this.revoke(
+      this.all()
+        .filter(isCounted)
+        .map((g) => g.id),
+    );
+    this.#uses.forgetTampering();
   }
 
   dispose(): void {
     for (const s of this.#subscriptions) s.dispose();
+    this.tasks.dispose();
+    this.#uses.dispose();
     this.#changed.dispose();
     this.#expired.dispose();
     this.#acted.dispose();
   }
+
+  #facts(call: Call): Facts {
+    const tools: ConditionTools = { expressions: this.#expressions, files: isLocal(call.place) ? remembered(this.#files) : undefined };
+    return {
+      tools,
+      usage: (grant, now) => this.#uses.usage(grant, now),
+      taskRuns: (task) => this.tasks.runs(task),
+      ended: (grant) => grant.expiresAt !== undefined && this.#lapses.ended(grant.id, grant.expiresAt),
+    };
+  }
+
+  #isTampered(): boolean {
+    return this.#grants.tampering().length > 0 || this.tasks.tampering().length > 0;
+  }
+
+  #forgetUses(revoked: readonly Grant[]): void {
+    this.#uses.forget(revoked.filter(isCounted).map((g) => g.id));
+  }
+
+  #needExpressions(needed: boolean): void {
+    if (!needed || this.#expressions || this.#loading) return;
+    this.#loading = this.#loadExpressions().then(
+      (engine) => {
+        this.#expressions = engine;
+        this.#changed.fire(undefined);
+      },
+      // Without it such conditions stay unclear, which denies and asks. The next change tries again.
+      () => (this.#loading = undefined),
+    );
+  }
+}
+
+/** Whether the paths that a server is given are those of this machine. Where it isn't known, they are looked at as if. */
+function isLocal(place: UpstreamPlace | undefined): boolean {
+  if (!place) return true;
+  if (place.ssh !== undefined) return false;
+  return place.kind === 'stdio' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(place.url).hostname);
+}
+
+function isLongOver({ expiresAt }: Grant, now: number): boolean {
+  return expiresAt !== undefined && expiresAt < now - KEEP_EXPIRED_MS;
+}
+
+/** True if the grant ends by itself. */
+function isPassing({ expiresAt, endsWith, uses }: Grant): boolean {
+  return expiresAt !== undefined || endsWith !== undefined || uses !== undefined;
 }
 
 /**
  * True if `row` takes the place of `old`. A permission for a while does not take away a lasting “ask”: when it ends, the user is
- * asked again instead of whatever a wider grant says.
+ * asked again instead of whatever a wider grant says. One that ends with a task leaves lasting permissions alone.
  */
 function supersedes(row: Grant, old: Grant): boolean {
   if (old.server !== row.server || !sameTarget(old.target, row.target)) return false;
-  return !(row.expiresAt !== undefined && row.effect === 'allow' && old.effect === 'ask' && old.expiresAt === undefined);
+  if (row.effect !== 'allow' || !isPassing(row) || isPassing(old)) return true;
+  return old.effect !== 'ask' && (old.effect !== 'allow' || row.endsWith === undefined);
 }
 
 function sameTarget(a: Target, b: Target): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-function sameScope(a: Grant, b: Grant): boolean {
-  return a.scope.client === b.scope.client && a.scope.window === b.scope.window && a.scope.workspace === b.scope.workspace;
+/** The same callers and the same arguments. */
+function sameReach(a: Grant, b: Grant): boolean {
+  return (
+    a.scope.client === b.scope.client &&
+    a.scope.window === b.scope.window &&
+    a.scope.workspace === b.scope.workspace &&
+    a.scope.session === b.scope.session &&
+    a.scope.branch === b.scope.branch &&
+    JSON.stringify(a.conditions) === JSON.stringify(b.conditions)
+  );
 }

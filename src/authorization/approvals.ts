@@ -1,26 +1,39 @@
+import { hash } from 'node:crypto';
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import type { StopSignal } from '../common/stop.ts';
 import { newId } from '../common/identifiers.ts';
 import type { Decision } from '../mcp/decision.ts';
-import type { Principal } from '../mcp/principal.ts';
 import { denyBy } from '../mcp/decision.ts';
+import { principalKey } from '../mcp/principal.ts';
 import type { Access, NewGrant } from './access.ts';
-import { subject, type Call } from './decide.ts';
-import type { Target } from './grant.ts';
+import { CallArguments } from './arguments.ts';
+import { diffArguments, type ArgumentChange } from './argumentsDiff.ts';
+import { subject, type Call, type Ruling } from './decide.ts';
+import { describeGrantFully, span, type Caller, type Grant, type Target } from './grant.ts';
+import { Refusals } from './refusals.ts';
+import type { AccessOutcome, AccessWish } from './requestAccess.ts';
+import { widenings, type Proposal } from './widenings.ts';
 
 /** How long “for 15 minutes” lasts, milliseconds. */
 export const SHORT_GRANT_MS = 15 * 60 * 1000;
+/** Questions that one client may have waiting; more are denied at once. */
+export const MAX_WAITING_PER_CLIENT = 100;
+/** Calls whose arguments are kept for comparison, and the longest of them, characters. In memory only. */
+const MAX_APPROVED = 500;
+const MAX_APPROVED_CHARACTERS = 64 * 1024;
 
 /** What the user is shown and asked about. Holds no secret: arguments are redacted before they come here. */
 export interface ApprovalRequest {
   readonly id: string;
-  readonly principal: Principal;
+  readonly principal: Caller;
   readonly call: Call;
   /** The arguments as text for reading, hidden characters still in it; `undefined` where the method has none. */
   readonly argumentsText: string | undefined;
   /** SHA-256 of the exact bytes of the message that runs if the user allows it, hex. */
   readonly digest: string;
+  /** SHA-256 of the exact bytes of the arguments, hex; absent where the method has none. */
+  readonly argumentsDigest?: string | undefined;
   /** Host (and port) where the call goes. */
   readonly destination: string;
   /** Names of the credentials that would be used. */
@@ -29,10 +42,47 @@ export interface ApprovalRequest {
   readonly client: string;
   /** When an unanswered request is denied, milliseconds since the epoch. */
   readonly deadline: number;
+  /** {@link shownDigest}: what the answer is bound to. */
+  readonly shown: string;
+  /** Waiting calls that say exactly the same, this one included. */
+  readonly identical: number;
+  /** Why the user is asked: the reason of the grant or policy. */
+  readonly why: string;
+  /** False where a policy wants the question each time, so that no grant would spare it. */
+  readonly lasting: boolean;
+  /** What differs from the last call of this tool that the user approved in this window; absent if there is none. */
+  readonly changes?: readonly ArgumentChange[] | undefined;
+  /** Grants that could be given, narrowest first. Answer with {@link ProposalAnswer}. */
+  readonly proposals: readonly Proposal[];
+  /** Present if an agent asks for access, not for one call. */
+  readonly wish?: AccessWish | undefined;
 }
 
-/** `workspace` falls away where no folder is open. */
-export type Answer = 'once' | 'short' | 'workspace' | 'always' | 'deny' | 'dismiss';
+/** What the caller of {@link Approvals.request} knows about a call; the rest is found here. */
+export type NewApproval = Pick<
+  ApprovalRequest,
+  'principal' | 'call' | 'argumentsText' | 'digest' | 'argumentsDigest' | 'destination' | 'credentials' | 'client'
+>;
+
+/** For whom and how long a proposal is given. */
+export interface ProposalAnswer {
+  readonly kind: 'proposal';
+  /** {@link Proposal.id} of the request. */
+  readonly proposal: string;
+  readonly effect: 'allow' | 'deny';
+  /** Milliseconds; absent: until it is revoked. */
+  readonly forMs?: number;
+  readonly uses?: number;
+  /** Default: every agent, everywhere. `task` binds it to the running task of the server. */
+  readonly where?: 'workspace' | 'branch' | 'window' | 'session' | 'client' | 'task';
+  readonly why?: string;
+}
+
+/**
+ * `workspace` falls away where no folder is open. `all` allows once each waiting call that says exactly the same. `dismiss` and `no` deny
+ * this call, and the same for a while; `deny` denies the tool from now on.
+ */
+export type Answer = 'once' | 'all' | 'short' | 'workspace' | 'always' | 'deny' | 'no' | 'dismiss' | ProposalAnswer;
 
 /** Shows requests to the user. One at a time; `signal` ends when the request is no longer waiting. */
 export interface Approver {
@@ -46,6 +96,19 @@ interface Pending {
 }
 
 /**
+ * Digest of what an approval is about: server, method, tool, arguments (exact bytes), destination and credentials. What is sent must have
+ * the same, or the approval is not for it. SHA-256, hex.
+ */
+export function shownDigest(what: Pick<NewApproval, 'call' | 'argumentsDigest' | 'argumentsText' | 'destination' | 'credentials'>): string {
+  const { call, destination, credentials } = what;
+  const args = what.argumentsDigest ?? hash('sha256', what.argumentsText ?? '');
+  return hash(
+    'sha256',
+    JSON.stringify(['shown', call.server, call.method ?? null, call.tool ?? null, args, destination, [...credentials].sort()]),
+  );
+}
+
+/**
  * Calls that wait for the user. One prompt at a time; before each, and whenever access changes, the waiting calls are decided again,
  * so that one answer serves all it covers. “Once” serves exactly the request that was shown.
  */
@@ -53,10 +116,14 @@ export class Approvals implements Disposable {
   readonly #access: Access;
   readonly #approver: Approver;
   readonly #clock: Clock;
+  readonly #refusals: Refusals;
   readonly #queue: Pending[] = [];
+  /** Arguments of the last approved call, by server and tool. */
+  readonly #approved = new Map<string, string>();
   readonly #changed = new Emitter<number>();
   readonly #subscription: Disposable;
   #asking = false;
+  #deciding: 'no' | 'now' | 'again' = 'no';
 
   /** Fires with the number of waiting calls. */
   readonly onDidChange = this.#changed.event;
@@ -65,6 +132,7 @@ export class Approvals implements Disposable {
     this.#access = access;
     this.#approver = approver;
     this.#clock = clock;
+    this.#refusals = new Refusals(clock);
     this.#subscription = access.onDidChange(() => this.#decideWaiting());
   }
 
@@ -73,8 +141,90 @@ export class Approvals implements Disposable {
   }
 
   /** Waits for the user's word about one call. `signal` is the agent's: when it goes away, so does the question. Never rejects. */
-  request(what: Omit<ApprovalRequest, 'id' | 'deadline'>, timeoutMs: number, signal: StopSignal): Promise<Decision> {
-    const request: ApprovalRequest = { ...what, id: newId('ask'), deadline: this.#clock.now() + timeoutMs };
+  request(what: NewApproval, timeoutMs: number, signal: StopSignal): Promise<Decision> {
+    const { call, principal, argumentsText } = what;
+    const before = this.#approved.get(toolKey(call));
+    const ruling = this.#rule(principal, call);
+    return this.#wait(
+      {
+        ...what,
+        why: ruling?.reason ?? '',
+        lasting: ruling?.by.kind !== 'policy',
+        changes: before !== undefined && argumentsText !== undefined ? diffArguments(before, argumentsText) : undefined,
+        proposals: widenings(call, argumentsText === undefined ? call.arguments : CallArguments.fromText(argumentsText)),
+      },
+      timeoutMs,
+      signal,
+    );
+  }
+
+  /**
+   * Waits for the user's word about access that an agent asks for ({@link parseRequestAccess}). `reads` says which tools only read.
+   * Never rejects.
+   */
+  async requestAccess(
+    what: Pick<NewApproval, 'principal' | 'destination' | 'credentials' | 'client'> & {
+      readonly server: string;
+      readonly serverLabel: string;
+      readonly wish: AccessWish;
+      readonly reads: (tool: string) => boolean;
+    },
+    timeoutMs: number,
+    signal: StopSignal,
+  ): Promise<AccessOutcome> {
+    const { server, serverLabel, wish, principal, reads, destination, credentials, client } = what;
+    const callOf = (tool: string): Call => ({ server, serverLabel, method: 'tools/call', tool, reads: reads(tool) });
+    const outcome = (decision: Decision): AccessOutcome => {
+      const open = wish.tools.filter((tool) => this.#rule(principal, callOf(tool))?.effect !== 'deny');
+      return { decision, allowed: decision.effect === 'allow' ? open : [], refused: wish.tools.filter((tool) => !open.includes(tool)) };
+    };
+    const settled = this.#settledWish(principal, wish, callOf);
+    if (settled) return outcome(settled);
+    const text = JSON.stringify({ tools: wish.tools, reason: wish.reason, minutes: Math.round(wish.durationMs / 60_000) });
+    const decision = await this.#wait(
+      {
+        principal,
+        call: { server, serverLabel, method: 'tools/call', tool: wish.tools[0] },
+        argumentsText: text,
+        digest: hash('sha256', text),
+        destination,
+        credentials,
+        client,
+        why: `The agent asks for access: “${wish.reason}”`,
+        lasting: true,
+        proposals: proposalsFor(wish, reads),
+        wish,
+      },
+      timeoutMs,
+      signal,
+    );
+    return outcome(decision);
+  }
+
+  /** Forgets what was refused, so that it may be asked again at once. */
+  forgetRefusals(): void {
+    this.#refusals.forget();
+  }
+
+  dispose(): void {
+    this.#subscription.dispose();
+    for (const pending of [...this.#queue]) pending.settle(denyBy('fault', 'Culvert was stopped before the user answered.'));
+    this.#changed.dispose();
+  }
+
+  #wait(what: Omit<ApprovalRequest, 'id' | 'deadline' | 'shown' | 'identical'>, timeoutMs: number, signal: StopSignal): Promise<Decision> {
+    const shown = shownDigest(what);
+    const refused = this.#refusals.find(exactKey(what.principal, shown), refusalKey(what), subject(what.call));
+    if (refused) return Promise.resolve(refused);
+    const own = principalKey(what.principal);
+    if (this.#queue.filter((p) => principalKey(p.request.principal) === own).length >= MAX_WAITING_PER_CLIENT)
+      return Promise.resolve(
+        denyBy(
+          'unanswered',
+          `${MAX_WAITING_PER_CLIENT} calls wait for the user’s answer already. Wait until they are answered, then try again.`,
+        ),
+      );
+    const request: ApprovalRequest = { ...what, shown, identical: 1, id: newId('ask'), deadline: this.#clock.now() + timeoutMs };
     return new Promise((resolve) => {
       const stop = new AbortController();
       const pending: Pending = {
@@ -108,12 +258,6 @@ export class Approvals implements Disposable {
     });
   }
 
-  dispose(): void {
-    this.#subscription.dispose();
-    for (const pending of [...this.#queue]) pending.settle(denyBy('fault', 'Culvert was stopped before the user answered.'));
-    this.#changed.dispose();
-  }
-
   async #next(): Promise<void> {
     if (this.#asking) return;
     this.#asking = true;
@@ -127,79 +271,241 @@ export class Approvals implements Disposable {
     }
   }
 
-  async #ask(pending: Pending): Promise<Answer> {
-    const gone = new Promise<'dismiss'>((resolve) => {
-      pending.stop.signal.addEventListener('abort', () => resolve('dismiss'), { once: true });
+  async #ask(pending: Pending): Promise<Answer | 'failed'> {
+    const gone = new Promise<'failed'>((resolve) => {
+      pending.stop.signal.addEventListener('abort', () => resolve('failed'), { once: true });
     });
     try {
-      return await Promise.race([this.#approver.ask(pending.request, this.#queue.length, pending.stop.signal), gone]);
+      const request = { ...pending.request, identical: this.#identical(pending).length };
+      return await Promise.race([this.#approver.ask(request, this.#queue.length, pending.stop.signal), gone]);
     } catch {
-      return 'dismiss';
+      return 'failed';
     }
   }
 
-  #answer(pending: Pending, answer: Answer): void {
+  #answer(pending: Pending, answer: Answer | 'failed'): void {
     const { request } = pending;
     const what = subject(request.call);
-    if (answer === 'once') {
+    if (answer === 'failed') {
+      pending.settle(denyBy('dismissed', `${what} was not allowed: the question could not be shown. See “Culvert: Show Log”.`));
+      return;
+    }
+    if (answer === 'dismiss' || answer === 'no' || (answer === 'deny' && request.wish)) {
+      this.#refuse(pending, answer);
+      return;
+    }
+    if ((answer === 'once' || answer === 'all') && !request.wish) {
+      const same = answer === 'all' ? this.#identical(pending) : [pending];
       // Another window may have paused or denied since: then this answer comes too late.
       this.#decideWaiting();
-      pending.settle({ effect: 'allow', by: { kind: 'rule', rule: 'answered' }, reason: `${what} was allowed once by the user.` });
+      this.#noteApproved(request);
+      for (const one of same)
+        one.settle({ effect: 'allow', by: { kind: 'rule', rule: 'answered' }, reason: `${what} was allowed once by the user.` });
       return;
     }
-    if (answer === 'dismiss') {
-      pending.settle(denyBy('dismissed', `${what} was not allowed: the user closed the question without an answer.`));
-      return;
-    }
-    const grant = this.#grantFor(request, answer);
+    const grant = request.wish
+      ? this.#wishedGrant(request, request.wish, answer)
+      : answer === 'once' || answer === 'all'
+        ? undefined
+        : this.#grantFor(request, answer);
     if (grant === undefined) {
-      pending.settle(denyBy('fault', 'There is no workspace to allow it in.'));
+      pending.settle(denyBy('fault', 'There is no workspace, branch, session or task to allow it in.'));
       return;
     }
     try {
       const given = this.#access.give(grant);
+      if (given.effect === 'allow') this.#noteApproved(request);
       // Giving fires a change, which decides the waiting calls; this one is settled with its own words in case it is still there.
       pending.settle({
         effect: given.effect,
         by: { kind: 'grant', grant: given.id },
-        reason: `${what} was ${answer === 'deny' ? 'denied' : 'allowed'} by the user just now.`,
+        reason: request.wish
+          ? describeGrantFully(given, request.call.serverLabel)
+          : `${what} was ${given.effect === 'deny' ? 'denied' : 'allowed'} by the user just now.`,
       });
     } catch {
       pending.settle(denyBy('fault', 'The answer could not be stored, so nothing was allowed. See “Culvert: Show Log”.'));
     }
   }
 
-  #grantFor(request: ApprovalRequest, answer: Exclude<Answer, 'once' | 'dismiss'>): NewGrant | undefined {
+  #refuse(pending: Pending, answer: 'dismiss' | 'no' | 'deny'): void {
+    const { request } = pending;
+    this.#refusals.remember(exactKey(request.principal, request.shown), refusalKey(request));
+    const how = answer === 'dismiss' ? 'the user closed the question without an answer' : 'the user said no';
+    for (const one of this.#identical(pending)) one.settle(denyBy('dismissed', `${subject(request.call)} was not allowed: ${how}.`));
+  }
+
+  #identical(pending: Pending): readonly Pending[] {
+    const key = exactKey(pending.request.principal, pending.request.shown);
+    return this.#queue.filter((p) => exactKey(p.request.principal, p.request.shown) === key);
+  }
+
+  #noteApproved({ call, argumentsText }: ApprovalRequest): void {
+    if (argumentsText === undefined || argumentsText.length > MAX_APPROVED_CHARACTERS) return;
+    const key = toolKey(call);
+    this.#approved.delete(key);
+    if (this.#approved.size >= MAX_APPROVED) {
+      const [oldest] = this.#approved.keys();
+      if (oldest !== undefined) this.#approved.delete(oldest);
+    }
+    this.#approved.set(key, argumentsText);
+  }
+
+  #grantFor(request: ApprovalRequest, answer: Exclude<Answer, 'once' | 'all' | 'no' | 'dismiss'>): NewGrant | undefined {
     const { call, principal } = request;
+    const ruling = this.#rule(principal, call);
+    const asking = ruling?.effect === 'ask' && ruling.by.kind === 'grant' ? { answers: [ruling.by.grant] } : {};
+    if (typeof answer === 'object') return this.#proposed(request, answer, asking);
     const base = {
       server: call.server,
       target: targetOf(call),
       effect: answer === 'deny' ? ('deny' as const) : ('allow' as const),
       givenBy: 'prompt' as const,
+      ...(answer === 'deny' ? {} : asking),
     };
     if (answer === 'short') return { ...base, scope: {}, expiresAt: this.#clock.now() + SHORT_GRANT_MS };
     if (answer !== 'workspace') return { ...base, scope: {} };
-    if (principal.workspace === undefined) return undefined;
+    const scope = workspaceOf(principal);
+    return scope && { ...base, scope };
+  }
+
+  #wishedGrant(request: ApprovalRequest, wish: AccessWish, answer: Answer): NewGrant | undefined {
+    if (typeof answer === 'object') return this.#proposed(request, { why: wish.reason, forMs: wish.durationMs, ...answer }, {});
+    const scope = answer === 'workspace' ? workspaceOf(request.principal) : {};
+    return (
+      scope && {
+        server: request.call.server,
+        target: { kind: 'tools', names: wish.tools },
+        effect: 'allow',
+        scope,
+        givenBy: 'request',
+        why: wish.reason,
+        ...(answer === 'always' || answer === 'workspace' ? {} : { expiresAt: this.#clock.now() + wish.durationMs }),
+      }
+    );
+  }
+
+  #proposed(request: ApprovalRequest, answer: ProposalAnswer, asking: Pick<NewGrant, 'answers'>): NewGrant | undefined {
+    const proposal = request.proposals.find((p) => p.id === answer.proposal);
+    const reach = proposal && this.#reachOf(request, answer.where);
+    if (!reach) return undefined;
     return {
-      ...base,
-      scope: {
-        workspace: principal.workspace,
-        ...(principal.workspaceName === undefined ? {} : { workspaceName: principal.workspaceName }),
-      },
+      server: request.call.server,
+      target: proposal.target,
+      effect: answer.effect,
+      givenBy: request.wish ? 'request' : 'prompt',
+      ...reach,
+      ...(answer.effect === 'allow' ? asking : {}),
+      ...(proposal.conditions ? { conditions: proposal.conditions } : {}),
+      ...(answer.forMs === undefined ? {} : { expiresAt: this.#clock.now() + answer.forMs }),
+      ...(answer.uses === undefined ? {} : { uses: answer.uses }),
+      ...(answer.why === undefined ? {} : { why: answer.why }),
     };
   }
 
-  #decideWaiting(): void {
-    for (const pending of [...this.#queue]) {
-      let decision: Decision;
-      try {
-        decision = this.#access.decide(pending.request.principal, pending.request.call);
-      } catch {
-        decision = denyBy('fault', 'Access could not be checked. See “Culvert: Show Log”.');
+  #reachOf({ principal, call }: ApprovalRequest, where: ProposalAnswer['where']): Pick<Grant, 'scope' | 'endsWith'> | undefined {
+    switch (where) {
+      case undefined:
+        return { scope: {} };
+      case 'client':
+        return { scope: { client: principal.client } };
+      case 'window':
+        return { scope: {}, endsWith: { kind: 'window', window: principal.window } };
+      case 'session':
+        return principal.session === undefined ? undefined : { scope: { session: principal.session } };
+      case 'task': {
+        const task = this.#access.tasks.for(call.server);
+        return task && { scope: {}, endsWith: { kind: 'task', task: task.id } };
       }
-      if (decision.effect !== 'ask') pending.settle(decision);
+      case 'workspace':
+      case 'branch': {
+        const scope = workspaceOf(principal);
+        if (where === 'workspace' || !scope) return scope && { scope };
+        return principal.branch === undefined ? undefined : { scope: { ...scope, branch: principal.branch } };
+      }
     }
   }
+
+  /** Decides what waits again. Taking a use changes access in turn; such a change is looked at when this round is over. */
+  #decideWaiting(): void {
+    if (this.#deciding !== 'no') {
+      this.#deciding = 'again';
+      return;
+    }
+    try {
+      do {
+        this.#deciding = 'now';
+        for (const pending of [...this.#queue]) if (this.#queue.includes(pending)) this.#decideAgain(pending);
+      } while (this.#isAgain());
+    } finally {
+      this.#deciding = 'no';
+    }
+  }
+
+  #isAgain(): boolean {
+    return this.#deciding === 'again';
+  }
+
+  #decideAgain(pending: Pending): void {
+    const { principal, call, wish } = pending.request;
+    try {
+      if (wish) {
+        const settled = this.#settledWish(principal, wish, (tool) => ({ ...call, tool }));
+        if (settled) pending.settle(settled);
+        return;
+      }
+      const decision = this.#access.admit(principal, call);
+      if (decision.effect !== 'ask') pending.settle(decision);
+    } catch {
+      pending.settle(denyBy('fault', 'Access could not be checked. See “Culvert: Show Log”.'));
+    }
+  }
+
+  /** What became of a wish without the user: everything is open already, or something stands against it that the user set before. */
+  #settledWish(principal: Caller, wish: AccessWish, callOf: (tool: string) => Call): Decision | undefined {
+    const rulings = wish.tools.map((tool) => this.#access.decide(principal, callOf(tool)));
+    const against = rulings.find((r) => r.effect === 'deny' && !(r.by.kind === 'rule' && r.by.rule === 'no-grant'));
+    if (against) return against;
+    return rulings.every((r) => r.effect === 'allow')
+      ? { effect: 'allow', by: rulings[0]?.by ?? { kind: 'rule', rule: 'answered' }, reason: 'It is allowed already.' }
+      : undefined;
+  }
+
+  #rule(principal: Caller, call: Call): Ruling | undefined {
+    try {
+      return this.#access.decide(principal, call);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function proposalsFor(wish: AccessWish, reads: (tool: string) => boolean): readonly Proposal[] {
+  const propose = (id: string, label: string, names: readonly string[]): Proposal => {
+    const target: Target = { kind: 'tools', names };
+    return { id, label, target, words: `allow ${names.join(', ')} for ${span(wish.durationMs)}` };
+  };
+  const reading = wish.tools.filter(reads);
+  const proposals = [propose('asked', 'What the agent asks for', wish.tools)];
+  if (reading.length > 0 && reading.length < wish.tools.length)
+    proposals.unshift(propose('reading', 'Of these only the tools that only read', reading));
+  return proposals;
+}
+
+function workspaceOf({ workspace, workspaceName }: Caller): Grant['scope'] | undefined {
+  return workspace === undefined ? undefined : { workspace, ...(workspaceName === undefined ? {} : { workspaceName }) };
+}
+
+function toolKey({ server, method, tool }: Call): string {
+  return JSON.stringify([server, method, tool]);
+}
+
+function refusalKey({ principal, call, wish }: Pick<ApprovalRequest, 'principal' | 'call' | 'wish'>): string {
+  return JSON.stringify([principalKey(principal), call.server, wish ? 'request' : call.method, wish ? '' : call.tool]);
+}
+
+function exactKey(principal: Caller, shown: string): string {
+  return `${principalKey(principal)}\u0000${shown}`;
 }
 
 /** The narrowest target that covers a call. */

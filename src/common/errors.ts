@@ -23,7 +23,7 @@ export class ListenerError extends CulvertError {}
 
 /** The upstream leg failed. `leg` says where, so that a message can name it. */
 export class UpstreamError extends CulvertError {
-  readonly leg: 'resolve' | 'connect' | 'tls' | 'request' | 'response' | 'redirect' | 'timeout';
+  readonly leg: 'resolve' | 'connect' | 'proxy' | 'tls' | 'request' | 'response' | 'redirect' | 'timeout' | 'start' | 'ssh';
 
   constructor(code: `CULVERT_UPSTREAM_${string}`, leg: UpstreamError['leg'], message: string, options?: { readonly cause?: unknown }) {
     super(code, message, options);

@@ -1,5 +1,6 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { chmodSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { ID_PATTERN } from '../common/identifiers.ts';
 import type { Disposable } from '../common/disposable.ts';
 import { ListenerError, codeOf, messageOf } from '../common/errors.ts';
@@ -16,6 +17,8 @@ export const HEADERS_TIMEOUT_MS = 10_000;
 export const REQUEST_TIMEOUT_MS = 60_000;
 /** Connections of all clients of this window together. */
 export const MAX_CONNECTIONS = 1024;
+/** Connections beyond the limit that are still told so; any more are closed without a word. */
+const SURPLUS_CONNECTIONS = 64;
 
 /** Where to listen: a socket or named pipe, or a port of the loopback interface (0 takes any). */
 export type Address = { readonly kind: 'socket'; readonly path: string } | { readonly kind: 'loopback'; readonly port: number };
@@ -36,9 +39,17 @@ export interface Inbound<P> {
   readonly gone: StopSignal;
 }
 
+/** The bounds of a listener; the constants above are the defaults. */
+export interface ListenerLimits {
+  readonly requestBytes: number;
+  readonly requestHeaderBytes: number;
+  readonly connections: number;
+}
+
 /** What the listener needs from the rest. */
 export interface ListenerOptions<P> {
   readonly address: Address;
+  readonly limits?: ListenerLimits;
   authenticate(authorization: string | undefined, server: string): Admission<P>;
   handle(inbound: Inbound<P>): Promise<void>;
   readonly logger: Logger;
@@ -50,14 +61,23 @@ const PATH = /^\/servers\/([^/]+)\/mcp$/;
 export class Listener<P> implements Disposable {
   readonly #options: ListenerOptions<P>;
   readonly #server: http.Server;
+  readonly #limits: ListenerLimits;
+  /** Connections beyond the limit: what comes on them is refused. */
+  readonly #surplus = new WeakSet<Socket>();
   #address: Address;
+  #connections = 0;
 
   private constructor(options: ListenerOptions<P>) {
     this.#options = options;
     this.#address = options.address;
+    this.#limits = options.limits ?? {
+      requestBytes: MAX_REQUEST_BYTES,
+      requestHeaderBytes: MAX_REQUEST_HEADER_BYTES,
+      connections: MAX_CONNECTIONS,
+    };
     this.#server = http.createServer(
       {
-        maxHeaderSize: MAX_REQUEST_HEADER_BYTES,
+        maxHeaderSize: this.#limits.requestHeaderBytes,
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
         keepAliveTimeout: 0,
@@ -66,9 +86,11 @@ export class Listener<P> implements Disposable {
       },
       (request, response) => void this.#accept(request, response),
     );
-    this.#server.maxConnections = MAX_CONNECTIONS;
-    this.#server.on('clientError', (_error, socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    this.#server.maxConnections = this.#limits.connections + SURPLUS_CONNECTIONS;
+    this.#server.on('connection', (socket: Socket) => this.#count(socket));
+    this.#server.on('clientError', (error, socket) => {
+      const status = codeOf(error) === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+      if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       else socket.destroy();
     });
   }
@@ -108,6 +130,14 @@ export class Listener<P> implements Disposable {
     if (this.#address.kind === 'socket' && process.platform !== 'win32') rmSync(this.#address.path, { force: true });
   }
 
+  #count(socket: Socket): void {
+    this.#connections++;
+    socket.once('close', () => this.#connections--);
+    if (this.#connections <= this.#limits.connections) return;
+    this.#surplus.add(socket);
+    this.#options.logger.warn(`More than ${this.#limits.connections} connections of agents are open. Another one was refused.`);
+  }
+
   async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new Stop();
     response.once('close', () => {
@@ -127,6 +157,11 @@ export class Listener<P> implements Disposable {
 
   async #admit(request: IncomingMessage, response: ServerResponse, gone: StopSignal): Promise<void> {
     const { headers } = request;
+    if (this.#surplus.has(request.socket)) {
+      const body = errorBody(undefined, ERROR_CODE.closed, 'Culvert has as many connections open as it may. Close one, then try again.');
+      finish(response, 503, { 'content-type': 'application/json', connection: 'close' }, body);
+      return;
+    }
     if (!this.#hostIsOurs(headers.host) || !this.#originIsOurs(headers.origin)) {
       finish(response, 403);
       return;
@@ -151,7 +186,7 @@ export class Listener<P> implements Disposable {
       finish(response, headers['mcp-session-id'] === undefined ? 503 : 404, { 'content-type': 'application/json' }, body);
       return;
     }
-    const body = httpMethod === 'POST' ? await readBody(request) : Buffer.alloc(0);
+    const body = httpMethod === 'POST' ? await readBody(request, this.#limits.requestBytes) : Buffer.alloc(0);
     if (body === 'too-large') {
       finish(response, 413, { connection: 'close' });
       return;
@@ -191,14 +226,14 @@ function finish(
   response.writeHead(status, { ...headers, 'content-length': body.length }).end(body);
 }
 
-function readBody(request: IncomingMessage): Promise<Buffer | 'too-large' | 'broken'> {
-  if (Number(request.headers['content-length'] ?? 0) > MAX_REQUEST_BYTES) return Promise.resolve('too-large');
+function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | 'too-large' | 'broken'> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.resolve('too-large');
   return new Promise((resolve) => {
     const parts: Buffer[] = [];
     let size = 0;
     request.on('data', (part: Buffer) => {
       size += part.length;
-      if (size > MAX_REQUEST_BYTES) {
+      if (size > maxBytes) {
         request.pause();
         resolve('too-large');
       } else parts.push(part);

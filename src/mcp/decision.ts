@@ -4,9 +4,11 @@ export interface Decision {
   /** What made the decision. */
   readonly by:
     | { readonly kind: 'grant'; readonly grant: string }
+    /** A policy above the grants: which one, and the name of its rule. */
+    | { readonly kind: 'policy'; readonly layer: string; readonly rule: string }
     | {
         readonly kind: 'rule';
-        readonly rule: 'session' | 'paused' | 'no-grant' | 'unknown-server' | 'fault' | 'unanswered' | 'dismissed' | 'answered' | 'leak';
+        readonly rule: 'session' | 'paused' | 'no-grant' | 'unknown-server' | 'fault' | 'unanswered' | 'dismissed' | 'answered' | 'refused' | 'leak';
       };
   /** One or two sentences for the user and the agent: why, and what would change it. Holds no secret. */
   readonly reason: string;

@@ -40,13 +40,22 @@ export const MAX_RESULT_DEPTH = 512;
 /** What a visitor is told about a member of an object. `key` is decoded; spans exclude white space around the value. */
 export type MemberVisitor = (key: string, value: Span, depth: number) => void;
 
+/** Visits the members of an object and, where `inside` gives another visitor, those of a member that is an object: in the same pass. */
+export interface ObjectVisitor {
+  readonly visit: MemberVisitor;
+  readonly inside?: (key: string) => ObjectVisitor | undefined;
+}
+
 /** Reads one JSON text from a buffer. Positions only move forward; every byte is looked at once. */
 export class JsonReader {
   readonly bytes: Buffer;
   readonly #duplicates: 'refuse' | 'allow';
   readonly #maxDepth: number;
 
-  /** `duplicates: 'refuse'` makes a repeated key in any object a fault; `maxDepth` is by default {@link MAX_DEPTH}. */
+  /**
+   * `duplicates: 'refuse'` makes a repeated key in any object a fault, and a key with half a surrogate pair too: parsers that put U+FFFD in
+   * its place see two such keys as one. `maxDepth` is by default {@link MAX_DEPTH}.
+   */
   constructor(bytes: Buffer, options: { readonly duplicates: 'refuse' | 'allow'; readonly maxDepth?: number }) {
     this.bytes = bytes;
     this.#duplicates = options.duplicates;
@@ -77,7 +86,7 @@ export class JsonReader {
   }
 
   /** Reads the object at `at`, calls `visit` for each member, and returns the position behind the object. */
-  members(at: number, depth: number, visit: MemberVisitor | undefined): number {
+  members(at: number, depth: number, visit: MemberVisitor | undefined, inside?: ObjectVisitor['inside']): number {
     if (depth >= this.#maxDepth) throw new JsonFault('depth', at, `nested deeper than ${this.#maxDepth}`);
     const bytes = this.bytes;
     let i = this.skipSpace(at + 1);
@@ -91,13 +100,15 @@ export class JsonReader {
       if (this.#duplicates === 'refuse') {
         if (many ? many.has(key) : few.includes(key))
           throw new JsonFault('duplicate', i, `the key ${JSON.stringify(key)} stands twice in one object`);
+        if (!key.isWellFormed()) throw new JsonFault('surrogate', i, 'a key holds half a surrogate pair');
         if (many) many.add(key);
         else if (few.push(key) > 16) many = new Set(few);
       }
       i = this.skipSpace(keyEnd);
       if (bytes[i] !== COLON) throw new JsonFault('syntax', i, 'expected a colon');
       const start = this.skipSpace(i + 1);
-      const end = this.skipValue(start, depth + 1);
+      const within = bytes[start] === OPEN_OBJECT ? inside?.(key) : undefined;
+      const end = within ? this.members(start, depth + 1, within.visit, within.inside) : this.skipValue(start, depth + 1);
       visit?.(key, { start, end }, depth);
       i = this.skipSpace(end);
       if (bytes[i] === CLOSE_OBJECT) return i + 1;

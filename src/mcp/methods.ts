@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 /**
  * What a method needs to be let through (PROTOCOL.md 3):
  * `session` comes with any access to the server, `tool` is decided per tool, `resource`, `prompt` and `completion` per switch of the
@@ -49,8 +51,15 @@ export function errorBody(id: string | undefined, code: number, message: string,
   return Buffer.from(`{"jsonrpc":"2.0","id":${id ?? 'null'},"error":${error}}`, 'utf8');
 }
 
-/** Decodes a header value of the form `=?base64?…?=` (2026-07-28, transports); other values come back as they are. */
-export function decodeHeaderValue(value: string): string {
-  const match = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/.exec(value);
-  return match?.[1] === undefined ? value : Buffer.from(match[1], 'base64').toString('utf8');
+const BASE64_VALUE = /^=\?base64\?(.*)\?=$/s;
+
+/**
+ * Decodes a header value of the form `=?base64?…?=` (2026-07-28, transports: value encoding); other values come back as they are.
+ * `undefined` if what stands there is no canonical base64 of UTF-8: such a value equals nothing.
+ */
+export function decodeHeaderValue(value: string): string | undefined {
+  const encoded = BASE64_VALUE.exec(value)?.[1];
+  if (encoded === undefined) return value;
+  const bytes = Buffer.from(encoded, 'base64');
+  return bytes.toString('base64') === encoded && isUtf8(bytes) ? bytes.toString('utf8') : undefined;
 }

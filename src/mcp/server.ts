@@ -131,7 +131,15 @@ export function isConfirmed(place: CommandPlace): boolean {
 
 /** A command as text for people: parts with anything unusual in them are quoted. Never given to a shell. */
 export function describeCommand({ command, args }: Pick<CommandPlace, 'command' | 'args'>): string {
-  return [command, ...args].map((text) => (/^[\w@%+=:,./~-]+$/.test(text) ? text : JSON.stringify(text))).join(' ');
+  return [command, ...args].map((text) => (/^[\w@%+=:,./^-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)).join(' ');
+}
+
+/** What a credential is bound to, for showing: a host, a host seen from another one, or that it is one command. */
+export function describeBinding(binding: string): string {
+  if (binding.startsWith('command:')) return 'one command';
+  const [, ssh, origin = binding] = /^ssh:(\S+) (.+)$/.exec(binding) ?? [];
+  const host = URL.canParse(origin) ? new URL(origin).host : origin;
+  return ssh === undefined ? host : `${host} on ${ssh} (SSH)`;
 }
 
 /** Where calls go, for showing: host and port, or the command, and the host they are reached through. */

@@ -4,6 +4,10 @@ export const MAX_EVENT_BYTES = 64 * 1024 * 1024;
 const LF = 0x0a;
 const CR = 0x0d;
 const NEWLINE = Buffer.from('\n');
+const MARK = Buffer.from('\ufeff');
+/** Chunks below this many bytes share memory while they wait: a stream that comes byte by byte would cost a hundred times its bytes. */
+const SMALL_CHUNK_BYTES = 1024;
+const SHARED_BYTES = 4096;
 
 /** One event, comment or blank block of a stream, with its bytes as received, the blank line that ends it included. */
 export interface SseBlock {
@@ -21,6 +25,10 @@ export interface SseBlock {
 export class SseSplitter {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
+  /** What small chunks share, and how much of it is taken; it stands behind {@link #pending}. */
+  #shared: Buffer | undefined;
+  #sharedBytes = 0;
+  #first = true;
   /** Bytes of the current line seen so far, across chunks. */
   #lineBytes = 0;
   #blockBytes = 0;
@@ -67,13 +75,13 @@ export class SseSplitter {
       this.#blockBytes++;
       this.#lineBytes = 0;
       if (blank || this.#commentOnly) {
-        out.push(parseBlock(this.#take(chunk.subarray(from, i + 1))));
+        out.push(parseBlock(this.#take(chunk.subarray(from, i + 1)), this.#first));
+        this.#first = false;
         from = i + 1;
       }
     }
     if (from < chunk.length) {
-      this.#pending.push(Buffer.from(chunk.subarray(from)));
-      this.#pendingBytes += chunk.length - from;
+      this.#keep(chunk.subarray(from));
       if (this.#pendingBytes > this.#maxBytes) throw new RangeError(`An event is larger than ${this.#maxBytes} bytes.`);
     }
     return out;
@@ -84,7 +92,27 @@ export class SseSplitter {
     return this.#take(Buffer.alloc(0));
   }
 
+  #keep(part: Buffer): void {
+    this.#pendingBytes += part.length;
+    if (this.#shared && this.#sharedBytes + part.length > SHARED_BYTES) this.#closeShared();
+    if (part.length >= SMALL_CHUNK_BYTES) {
+      this.#closeShared();
+      this.#pending.push(Buffer.from(part));
+      return;
+    }
+    this.#shared ??= Buffer.allocUnsafe(SHARED_BYTES);
+    part.copy(this.#shared, this.#sharedBytes);
+    this.#sharedBytes += part.length;
+  }
+
+  #closeShared(): void {
+    if (this.#shared) this.#pending.push(this.#shared.subarray(0, this.#sharedBytes));
+    this.#shared = undefined;
+    this.#sharedBytes = 0;
+  }
+
   #take(tail: Buffer): Buffer {
+    this.#closeShared();
     const raw = this.#pending.length > 0 ? Buffer.concat([...this.#pending, tail]) : tail;
     this.#pending = [];
     this.#pendingBytes = 0;
@@ -101,10 +129,10 @@ function positionOf(chunk: Buffer, byte: number, from: number): number {
   return at < 0 ? chunk.length : at;
 }
 
-function parseBlock(raw: Buffer): SseBlock {
+function parseBlock(raw: Buffer, first: boolean): SseBlock {
   const data: Buffer[] = [];
   const others: Buffer[] = [];
-  for (const { name, value, line } of fields(raw)) {
+  for (const { name, value, line } of fields(raw, first)) {
     if (name === 'data') data.push(value);
     else others.push(line, NEWLINE);
   }
@@ -119,8 +147,9 @@ interface Field {
   readonly line: Buffer;
 }
 
-function* fields(raw: Buffer): Generator<Field> {
-  let at = raw[0] === 0xef && raw[1] === 0xbb && raw[2] === 0xbf ? 3 : 0;
+/** A byte order mark counts as none only at the beginning of the stream; anywhere else it makes a field unknown (9.2.5). */
+function* fields(raw: Buffer, first: boolean): Generator<Field> {
+  let at = first && startsWithMark(raw) ? MARK.length : 0;
   let lf = -1;
   let cr = -1;
   while (at < raw.length) {
@@ -137,13 +166,19 @@ function* fields(raw: Buffer): Generator<Field> {
   }
 }
 
+function startsWithMark(bytes: Buffer): boolean {
+  return bytes[0] === MARK[0] && bytes[1] === MARK[1] && bytes[2] === MARK[2];
+}
+
 /** The same block with other data: the other fields stand first, as they are or as `beside` has them. */
 export function withData(block: SseBlock, data: Buffer, beside = block.beside): Buffer {
   const lines = data
     .toString('utf8')
     .split(/\r\n|\n|\r/)
     .map((part) => `data: ${part}\n`);
-  return Buffer.concat([...(beside ? [beside] : []), Buffer.from(lines.join(''), 'utf8'), NEWLINE]);
+  // An unknown field that begins with a mark could come to stand at the beginning of the stream, and would be known there.
+  const guard = beside && startsWithMark(beside) ? [MARK] : [];
+  return Buffer.concat([...guard, ...(beside ? [beside] : []), Buffer.from(lines.join(''), 'utf8'), NEWLINE]);
 }
 
 /** A message as an event without id, for what the tunnel itself has to say on a stream. */

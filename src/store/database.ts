@@ -1,5 +1,6 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { mkdirSync, chmodSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { StoreError, codeOf, messageOf } from '../common/errors.ts';
@@ -145,6 +146,23 @@ export class Database {
       return this.transaction(work);
     } finally {
       this.#guard(() => this.#db.exec('PRAGMA synchronous = NORMAL'));
+    }
+  }
+
+  /** Resolves when everything committed so far is on the disk. Does not hold up the thread, nor other writers. Rejects with StoreError. */
+  async sync(): Promise<void> {
+    for (const path of [this.path, `${this.path}-wal`]) {
+      try {
+        // Windows flushes only what is opened for writing.
+        const file = await open(path, 'r+');
+        try {
+          await file.sync();
+        } finally {
+          await file.close();
+        }
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw asStoreError(error, path);
+      }
     }
   }
 

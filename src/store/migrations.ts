@@ -20,4 +20,9 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE TABLE credential_use (credential TEXT PRIMARY KEY, at INTEGER NOT NULL, count INTEGER NOT NULL) STRICT;
   `,
+  `
+  CREATE TABLE export_cursor (
+    sink TEXT PRIMARY KEY, seq INTEGER NOT NULL, open TEXT NOT NULL, sent INTEGER NOT NULL DEFAULT 0, sent_at INTEGER, error TEXT, owner TEXT, lease_until INTEGER NOT NULL DEFAULT 0
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -15,6 +15,7 @@ import type { RuntimeEnvironment } from '../common/runtimeFolder.ts';
 import type { Principal } from '../mcp/principal.ts';
 import { bindingOf, type Server, type UpstreamPlace } from '../mcp/server.ts';
 import { Core } from './core.ts';
+import type { Limits } from './limits.ts';
 import { Tunnel } from './tunnel.ts';
 
 /** Options of {@link startTunnel}. Only `upstream` is needed. */
@@ -40,6 +41,8 @@ export interface HeadlessOptions {
   readonly clock?: Clock;
   readonly logger?: Logger;
   readonly environment?: RuntimeEnvironment;
+  /** Bounds that differ from the usual ones. */
+  readonly limits?: Partial<Limits>;
 }
 
 /** A running tunnel with one server behind it. */
@@ -87,6 +90,7 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
     presentation: { nameAfterLabel: presented, culvertConfirms: presented, ownStream: presented },
     approvalTimeoutMs: () => options.approvalTimeoutMs ?? 55_000,
     recordArguments: () => true,
+    ...(options.limits ? { limits: options.limits } : {}),
   });
   const { stem, token } = tunnel.issue(server.id, options.client ?? 'agent', 'own');
   return {

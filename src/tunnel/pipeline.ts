@@ -1,4 +1,6 @@
-import type { Answer, Passage, Stages } from './stages.ts';
+import type { Answer } from './answers.ts';
+import type { Passage } from './passage.ts';
+import type { Stages } from './stages.ts';
 
 /**
  * The way of a call, in order (docs/architecture.md). A stage that returns an answer ends the way; what it answers is what the agent
@@ -9,7 +11,7 @@ export async function carry(exchange: Passage, stages: Stages): Promise<Answer> 
   try {
     answer =
       stages.parse(exchange) ?? //                       1 listener: strict parse, era, header agreement
-      stages.authenticate(exchange) ?? //                2 authentication: session and answers belong to this principal
+      stages.authenticate(exchange) ?? //                2 authentication: session, answers and tasks belong to this principal
       (await stages.authorize(exchange)) ?? //           3 authorization: grants and policy; asks the user
       (await stages.openRecord(exchange)) ?? //          4 audit: intent; a denied call ends here
       (await stages.inspectOutgoing(exchange)) ?? //     5 inspection out: no secret where it doesn't belong

@@ -12,7 +12,7 @@ export interface ToolView {
 export interface ListedTools {
   readonly bytes: Buffer;
   readonly tools: readonly { readonly name: string; readonly definition: string }[];
-  /** True on the first page. */
+  /** Whether anything was hidden or set. */
   readonly changed: boolean;
 }
 
@@ -23,7 +23,7 @@ export interface ListedTools {
 export function presentTools(message: Buffer, view: (name: string) => ToolView): ListedTools | undefined {
   const list = findValue(message, ['result', 'tools']);
   if (!list || valueKind(message, list.start) !== 'array') return undefined;
-  const reader = new JsonReader(message, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH });
+  const reader = lenientReader(message);
   const tools: { name: string; definition: string }[] = [];
   const kept: Buffer[] = [];
   let changed = false;
@@ -49,22 +49,47 @@ export function presentTools(message: Buffer, view: (name: string) => ToolView):
     kept.push(shown);
   }
   if (!changed) return { bytes: message, tools, changed };
-  const bytes = privately(
-    Buffer.concat([
-      message.subarray(0, list.start),
-      Buffer.from('['),
-      ...kept.flatMap((k, i) => (i === 0 ? [k] : [Buffer.from(','), k])),
-      Buffer.from(']'),
-      message.subarray(list.end),
-    ]),
-  );
-  return { bytes, tools, changed };
+  return { bytes: withElements(message, list, kept), tools, changed };
 }
 
-/** What one principal may see is no list for everybody: `cacheScope` (2026-07-28, caching) becomes private. */
-function privately(message: Buffer): Buffer {
+/** Takes the tasks that `isShown` hides out of a `tasks/list` result (2025-11-25); any other message comes back as it is. */
+export function presentTasks(message: Buffer, isShown: (id: string) => boolean): Buffer {
+  const list = findValue(message, ['result', 'tasks']);
+  if (!list || valueKind(message, list.start) !== 'array') return message;
+  const reader = lenientReader(message);
+  const kept: Buffer[] = [];
+  let count = 0;
+  reader.elements(list.start, 2, (span) => {
+    count++;
+    const id = valueKind(message, span.start) === 'object' ? lastMember(reader, span, 'taskId') : undefined;
+    if (id && valueKind(message, id.start) === 'string' && isShown(reader.text(id))) kept.push(message.subarray(span.start, span.end));
+  });
+  return kept.length === count ? message : withElements(message, list, kept);
+}
+
+/** The message with other elements in the array at `list`. */
+function withElements(message: Buffer, list: Span, elements: readonly Buffer[]): Buffer {
+  return Buffer.concat([
+    message.subarray(0, list.start),
+    Buffer.from('['),
+    ...elements.flatMap((k, i) => (i === 0 ? [k] : [Buffer.from(','), k])),
+    Buffer.from(']'),
+    message.subarray(list.end),
+  ]);
+}
+
+/**
+ * A result that is not for everybody and not for longer than `maxTtlMs` (2026-07-28, caching): `cacheScope` becomes private, and `ttlMs`
+ * at most that. Hints that the server did not give stay away: without them clients keep nothing.
+ */
+export function limitCaching(message: Buffer, maxTtlMs: number | undefined): Buffer {
+  const edits: Edit[] = [];
   const scope = findValue(message, ['result', 'cacheScope']);
-  return scope ? applyEdits(message, [{ span: scope, replacement: '"private"' }]) : message;
+  if (scope && message.toString('utf8', scope.start, scope.end) !== '"private"') edits.push({ span: scope, replacement: '"private"' });
+  const ttl = maxTtlMs === undefined ? undefined : findValue(message, ['result', 'ttlMs']);
+  if (ttl && !(Number(message.toString('utf8', ttl.start, ttl.end)) <= Number(maxTtlMs)))
+    edits.push({ span: ttl, replacement: String(maxTtlMs) });
+  return applyEdits(message, edits);
 }
 
 /** The answer to `initialize` or `server/discover` with the user's label as the server's name, and with the promise to tell when tools change. */
@@ -84,7 +109,7 @@ export function presentServer(message: Buffer, label: string): Buffer {
 
 function withReadOnlyHint(definition: Buffer, value: boolean): Buffer {
   const whole: Span = { start: 0, end: definition.length };
-  const reader = new JsonReader(definition, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH });
+  const reader = lenientReader(definition);
   const annotations = lastMember(reader, whole, 'annotations');
   if (annotations && valueKind(definition, annotations.start) === 'object') {
     const present = lastMember(reader, annotations, 'readOnlyHint');
@@ -96,12 +121,16 @@ function withReadOnlyHint(definition: Buffer, value: boolean): Buffer {
 
 /** The edit that gives the member `key` of the object at `span` the JSON text `value`. */
 function setMember(bytes: Buffer, span: Span, key: string, value: string): Edit {
-  const reader = new JsonReader(bytes, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH });
+  const reader = lenientReader(bytes);
   const present = lastMember(reader, span, key);
   if (present) return { span: present, replacement: value };
   const inside = reader.skipSpace(span.start + 1);
   const member = `${JSON.stringify(key)}:${value}`;
   return { span: { start: span.start + 1, end: span.start + 1 }, replacement: bytes[inside] === 0x7d ? member : `${member},` };
+}
+
+function lenientReader(message: Buffer): JsonReader {
+  return new JsonReader(message, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH });
 }
 
 function lastMember(reader: JsonReader, object: Span, wanted: string): Span | undefined {

@@ -1,15 +1,20 @@
 import type { ServerResponse } from 'node:http';
 import { messageOf } from '../common/errors.ts';
-import { JsonFault } from '../mcp/json.ts';
-import { findValue } from '../mcp/message.ts';
+import { JSON_LINES_TYPES, JsonLineSplitter } from '../mcp/jsonLines.ts';
+import { JsonFault, JsonReader, MAX_RESULT_DEPTH, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
+import { findValue, idKey, readEnvelope } from '../mcp/message.ts';
 import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 import { principalKey } from '../mcp/principal.ts';
 import { SseSplitter, withData, type SseBlock } from '../mcp/sse.ts';
 import type { Body } from '../upstream/body.ts';
 import { headersToAgent, mediaTypeOf } from '../upstream/headers.ts';
+import { MAX_ERROR_BODY_BYTES } from '../upstream/limits.ts';
+import { ENDED, notForwarded, type Answer } from './answers.ts';
+import { stateOf } from './continuations.ts';
+import { isHeldByPause, type Passage } from './passage.ts';
+import { limitCaching, presentServer, presentTasks, presentTools, type ToolView } from './presentation.ts';
 import { expectAnswer } from './sessions.ts';
-import { ENDED, isHeldByPause, notForwarded, type Answer, type Passage, type StagesOptions } from './stages.ts';
-import { presentServer, presentTools, type ListedTools, type ToolView } from './presentation.ts';
+import type { StagesOptions } from './stages.ts';
 
 /** Largest answer that is not a stream, bytes; it is held whole while it is inspected. */
 export const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
@@ -17,89 +22,187 @@ export const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** How often a comment goes out on a stream of our own, milliseconds, so that a dead client is noticed. */
 export const KEEP_ALIVE_MS = 25_000;
 
-const METHOD_KEY = Buffer.from('"method"');
+/**
+ * Largest answer that is looked at for the beginning of a task or a demand for input, bytes. Both hold a handle and a question, not
+ * content; what is larger passes, but its task is nobody's and its continuation stays unlinked.
+ */
+export const MAX_HANDLE_BYTES = 64 * 1024;
+
 const ERROR_KEY = Buffer.from('"error"');
 const IS_ERROR_KEY = Buffer.from('"isError"');
+const TASK_ID_KEY = Buffer.from('"taskId"');
+const REQUEST_STATE_KEY = Buffer.from('"requestState"');
+
+/** Results that a client may keep (2026-07-28, caching) and that depend on what the user allows. */
+const CACHEABLE = new Set(['tools/list', 'resources/list', 'resources/templates/list', 'prompts/list', 'resources/read']);
+
+/** Whether what a server sent answers the request it came with, another one, or nothing. */
+type Role = 'answer' | 'other-answer' | 'message';
 
 /** Stage 8: brings the server's answer to the agent, every message of it inspected. */
 export async function relay(x: Passage, options: StagesOptions): Promise<Answer> {
   const { upstream } = x;
   if (!upstream) return notForwarded(x, 500, 'There is no answer to bring.');
-  noteSession(x, options);
-  const cleaned = options.core.inspector.headers(headersToAgent(upstream.headers));
+  const cleaned = options.core.inspector.headers(sessionHeaders(x, options, headersToAgent(upstream.headers)));
   x.findings.push(...cleaned.findings);
   const mediaType = mediaTypeOf(upstream.headers);
-  if (mediaType === 'text/event-stream' && upstream.status < 300) return relayStream(x, options, upstream.body, cleaned.headers);
+  if (upstream.status < 300) {
+    if (mediaType === 'text/event-stream') return relayStream(x, options, upstream.body, cleaned.headers, new Events(x, options));
+    if (isLines(x, mediaType)) return relayStream(x, options, upstream.body, cleaned.headers, new Lines(x, options));
+  }
   if (x.httpMethod === 'GET' && upstream.status === 405 && options.presentation.ownStream) {
     upstream.body.discard();
     return ownStream(x, options);
   }
-  return relayWhole(x, options, upstream.body, cleaned.headers, mediaType);
+  return relayWhole(x, options, upstream.body, cleaned.headers);
+}
+
+/** A subscription may also come as JSON values line by line, under a name of its own or, without a length, as plain JSON. */
+function isLines(x: Passage, mediaType: string): boolean {
+  if (JSON_LINES_TYPES.has(mediaType)) return true;
+  return (
+    x.message?.method === 'subscriptions/listen' && mediaType === 'application/json' && x.upstream?.headers['content-length'] === undefined
+  );
 }
 
 async function relayWhole(
   x: Passage,
   options: StagesOptions,
   body: Body,
-  headers: Record<string, string | string[]>,
-  mediaType: string,
+  headers: Readonly<Record<string, string | string[]>>,
 ): Promise<Answer> {
   const status = x.upstream?.status ?? 502;
-  const bytes = await body.collect(MAX_RESPONSE_BYTES).catch((error: unknown) => messageOf(error));
+  const isError = status >= 300;
+  const maxBytes = isError ? MAX_ERROR_BODY_BYTES : MAX_RESPONSE_BYTES;
+  // An error says why in a few words; one that never ends, such as an event stream, must not hold the call for ever.
+  const limits = isError ? { timeoutMs: options.errorBodyMs } : undefined;
+  const bytes = await body.collect(maxBytes, limits).catch((error: unknown) => messageOf(error));
   if (typeof bytes === 'string' && x.end.signal.aborted)
     return { ...notForwarded(x, 200, ENDED), result: x.gone.aborted ? 'cancelled' : 'closed' };
+  // Clients go by the status of an error, whatever became of its words.
+  if (isError && !Buffer.isBuffer(bytes)) {
+    const why = bytes ?? `its text is larger than ${MAX_ERROR_BODY_BYTES / 1024} KiB`;
+    return notForwarded(x, status, `${x.server.label} answered HTTP ${status} without a whole text (${why}).`);
+  }
   if (typeof bytes === 'string')
     return notForwarded(x, 200, `${x.server.label} broke off its answer (${bytes}). The call may or may not have been carried out.`);
   if (bytes === undefined)
-    return notForwarded(
-      x,
-      200,
-      `${x.server.label} answered with more than ${MAX_RESPONSE_BYTES / 1024 / 1024} MiB, which can’t be checked.`,
-    );
-  let out = bytes;
-  const result: Answer['result'] = status < 300 ? 'ok' : 'upstream-error';
-  if (bytes.length > 0) {
-    if (mediaType === 'application/json') {
-      out = inspect(x, options, bytes);
-    } else {
-      // Not every server names its JSON so; text that is none is searched as text.
-      const inspected = options.core.inspector.message(bytes);
-      x.findings.push(...inspected.findings);
-      out = inspected.bytes;
-    }
-  }
+    return notForwarded(x, 200, `${x.server.label} answered with more than ${maxBytes / 1024 / 1024} MiB, which can’t be checked.`);
+  // Whatever its type: not every server names its JSON so, and text that is none is searched as text.
+  const out = bytes.length > 0 ? inspect(x, options, bytes) : bytes;
   x.responseBytes = out.length;
-  return { status, headers, body: out, sent: false, result };
+  return { status, headers, body: out, sent: false, result: isError ? 'upstream-error' : 'ok' };
 }
 
-async function relayStream(x: Passage, options: StagesOptions, body: Body, headers: Record<string, string | string[]>): Promise<Answer> {
+/** How a stream is taken apart, and what of it goes on. */
+interface Framing {
+  /** What a chunk completes, inspected, in order. */
+  push(chunk: Buffer): Iterable<Buffer>;
+  /** What is left at a clean end and still goes on. */
+  rest(): Iterable<Buffer>;
+  /** How the request was answered, once it was. */
+  readonly result: Answer['result'] | undefined;
+}
+
+async function relayStream(
+  x: Passage,
+  options: StagesOptions,
+  body: Body,
+  headers: Readonly<Record<string, string | string[]>>,
+  framing: Framing,
+): Promise<Answer> {
   const { response } = x;
   response.writeHead(x.upstream?.status ?? 200, headers);
   response.flushHeaders();
-  const splitter = new SseSplitter();
   let result: Answer['result'] = x.httpMethod === 'POST' && x.message?.kind === 'request' ? 'closed' : 'ok';
   const leave = register(x, options);
-  try {
-    for await (const chunk of body) {
-      for (const block of splitter.push(chunk)) {
-        const out =
-          block.data === undefined || block.data.length === 0 ? cleanText(x, options, block.raw) : inspectBlock(x, options, block);
-        if (block.data !== undefined && isAnswerTo(x, block.data)) result = resultOf(block.data);
-        x.responseBytes += out.length;
-        await write(response, out, x);
-      }
+  const bring = async (pieces: Iterable<Buffer>) => {
+    for (const piece of pieces) {
+      x.responseBytes += piece.length;
+      await write(response, piece, x);
     }
-    // A clean end is a clean end. An unfinished event is none (HTML Living Standard, 9.2.6) and is not passed on.
+  };
+  try {
+    for await (const chunk of body) await bring(framing.push(chunk));
+    await bring(framing.rest());
+    // A clean end is a clean end, also where the answer is missing.
     response.end();
   } catch (error) {
-    response.destroy();
+    if (x.endsCleanly) response.end();
+    else response.destroy();
     if (x.gone.aborted && x.era === 'modern') result = 'cancelled';
     else if (!x.end.signal.aborted) return { ...streamed(x, 'upstream-error'), error: messageOf(error) };
-    else result = x.gone.aborted ? 'ok' : 'closed';
+    else result = x.gone.aborted || x.endsCleanly ? 'ok' : 'closed';
   } finally {
     leave();
   }
-  return streamed(x, result);
+  return streamed(x, framing.result ?? result);
+}
+
+/** Server-sent events. */
+class Events implements Framing {
+  result: Answer['result'] | undefined;
+  readonly #splitter = new SseSplitter();
+  readonly #x: Passage;
+  readonly #options: StagesOptions;
+  readonly #wanted: string | undefined;
+
+  constructor(x: Passage, options: StagesOptions) {
+    this.#x = x;
+    this.#options = options;
+    this.#wanted = wantedId(x);
+  }
+
+  *push(chunk: Buffer): Iterable<Buffer> {
+    for (const block of this.#splitter.push(chunk))
+      yield block.data === undefined || block.data.length === 0
+        ? cleanText(this.#x, this.#options, block.raw)
+        : this.#event(block, block.data);
+  }
+
+  /** An unfinished event is none (HTML Living Standard, 9.2.6) and is not passed on. */
+  rest(): Iterable<Buffer> {
+    return [];
+  }
+
+  #event(block: SseBlock, data: Buffer): Buffer {
+    const { out, result } = inspectMessage(this.#x, this.#options, data, this.#wanted);
+    this.result = result ?? this.result;
+    // Ids and event names are seen by the client too.
+    const beside = block.beside === undefined ? undefined : cleanText(this.#x, this.#options, block.beside);
+    return out === data && beside === block.beside ? block.raw : withData(block, out, beside);
+  }
+}
+
+/** JSON values, one a line. */
+class Lines implements Framing {
+  result: Answer['result'] | undefined;
+  readonly #splitter = new JsonLineSplitter();
+  readonly #x: Passage;
+  readonly #options: StagesOptions;
+  readonly #wanted: string | undefined;
+
+  constructor(x: Passage, options: StagesOptions) {
+    this.#x = x;
+    this.#options = options;
+    this.#wanted = wantedId(x);
+  }
+
+  *push(chunk: Buffer): Iterable<Buffer> {
+    for (const line of this.#splitter.push(chunk)) yield this.#line(line);
+  }
+
+  *rest(): Iterable<Buffer> {
+    const line = this.#splitter.rest();
+    if (line.length > 0) yield this.#line(line);
+  }
+
+  #line(line: Buffer): Buffer {
+    const { out, result } = inspectMessage(this.#x, this.#options, line, this.#wanted);
+    this.result = result ?? this.result;
+    // A message that took the place of another has lost its line feed.
+    return out === line || out.at(-1) === 0x0a ? out : Buffer.concat([out, Buffer.from('\n')]);
+  }
 }
 
 /** Registers a stream. One that a session opens again is told that the tools changed: nobody listened in between. */
@@ -123,57 +226,154 @@ export function ownStream(x: Passage, options: StagesOptions): Promise<Answer> {
   response.write(': culvert\n\n');
   const leave = register(x, options);
   return new Promise((resolve) => {
-    const beat = setInterval(() => response.write(': \n\n'), KEEP_ALIVE_MS);
+    const beat = setInterval(() => {
+      // A reader that is behind needs no sign of life, and must not make us keep them for it.
+      if (!response.writableNeedDrain) response.write(': \n\n');
+    }, KEEP_ALIVE_MS);
     beat.unref();
     const onEnd = () => {
       clearInterval(beat);
       leave();
       // The end of a pause, said just now, must arrive.
-      if (isHeldByPause(x)) response.end();
+      if (isHeldByPause(x) || x.endsCleanly) response.end();
       else response.destroy();
       resolve(streamed(x, 'ok'));
     };
     response.once('close', onEnd);
-    x.end.signal.addEventListener('abort', onEnd, { once: true });
+    if (x.end.aborted) onEnd();
+    else x.end.signal.addEventListener('abort', onEnd, { once: true });
   });
 }
 
-/** Takes one message of the server through inspection and presentation. */
+/** Takes a whole answer through inspection and presentation. */
 function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Buffer {
-  const inspected = options.core.inspector.message(bytes);
-  x.findings.push(...inspected.findings);
-  if (inspected.blocked === true)
-    return errorBody(
-      x.message?.kind === 'request' ? x.message.id : undefined,
-      ERROR_CODE.upstream,
-      'Culvert could not take a secret out of the answer, or not check it, so it did not let it pass. The call was carried out.',
-    );
-  const message = inspected.bytes;
-  const method = x.httpMethod === 'GET' ? 'any' : x.message?.method;
-  if (method === 'tools/list' || (method === 'any' && message.includes('tools'))) return listTools(x, options, message);
-  if ((method === 'initialize' || method === 'server/discover') && options.presentation.nameAfterLabel)
-    return presentServer(message, x.server.label);
-  return message;
+  const message = redact(x, options, bytes);
+  if (!message) return blocked(x);
+  if (isArray(message)) return presentAll(x, options, message, wantedId(x)).out;
+  // A message alone in its answer can only be meant for the request, whatever its id; that spares reading it for one.
+  return present(x, options, message, x.message ? 'answer' : roleOf(x, options, message, undefined));
 }
 
-function listTools(x: Passage, options: StagesOptions, message: Buffer): Buffer {
+/** Takes one message of a stream through inspection and presentation. `result` is how the request was answered, if this answers it. */
+function inspectMessage(
+  x: Passage,
+  options: StagesOptions,
+  bytes: Buffer,
+  wanted: string | undefined,
+): { readonly out: Buffer; readonly result?: Answer['result'] } {
+  const message = redact(x, options, bytes);
+  if (!message) return { out: blocked(x) };
+  if (isArray(message)) return presentAll(x, options, message, wanted);
+  const role = roleOf(x, options, message, wanted);
+  const out = present(x, options, message, role);
+  return role === 'answer' ? { out, result: resultOf(out) } : { out };
+}
+
+/** A message without known secrets; `undefined` if none of it may pass. */
+function redact(x: Passage, options: StagesOptions, bytes: Buffer): Buffer | undefined {
+  const inspected = options.core.inspector.message(bytes);
+  if (inspected.findings.length > 0) x.findings.push(...inspected.findings);
+  return inspected.blocked === true ? undefined : inspected.bytes;
+}
+
+function blocked(x: Passage): Buffer {
+  return errorBody(
+    x.message?.kind === 'request' ? x.message.id : undefined,
+    ERROR_CODE.upstream,
+    'Culvert could not take a secret out of the answer, or not check it, so it did not let it pass. The call was carried out.',
+  );
+}
+
+/** Messages in an array, as servers of revision 2025-03-26 may send them: each is presented for itself. */
+function presentAll(
+  x: Passage,
+  options: StagesOptions,
+  message: Buffer,
+  wanted: string | undefined,
+): { readonly out: Buffer; readonly result?: Answer['result'] } {
+  const reader = new JsonReader(message, { duplicates: 'allow', maxDepth: MAX_RESULT_DEPTH });
+  const spans: Span[] = [];
+  try {
+    reader.elements(reader.skipSpace(0), 0, (span) => void spans.push(span));
+  } catch (error) {
+    // What no parser reads says nothing to anybody.
+    if (error instanceof JsonFault && error.kind === 'syntax') return { out: message };
+    throw error;
+  }
+  const edits: Edit[] = [];
+  let result: Answer['result'] | undefined;
+  for (const span of spans) {
+    const part = message.subarray(span.start, span.end);
+    const role = roleOf(x, options, part, wanted);
+    const out = present(x, options, part, role);
+    if (role === 'answer') result = resultOf(out);
+    if (out !== part) edits.push({ span, replacement: out.toString('utf8') });
+  }
+  return { out: applyEdits(message, edits), ...(result === undefined ? {} : { result }) };
+}
+
+/**
+ * What a message of a stream is to its request. An answer to another request passes, as it would without us: after a broken connection a
+ * server may bring it on any stream of the session, and it comes from the server that this agent talks to in any case.
+ */
+function roleOf(x: Passage, options: StagesOptions, message: Buffer, wanted: string | undefined): Role {
+  const envelope = readEnvelope(message);
+  if (envelope?.id === undefined) return 'message';
+  if (envelope.hasMethod) {
+    noteServerRequest(x, options, envelope.id);
+    return 'message';
+  }
+  return envelope.id === wanted ? 'answer' : 'other-answer';
+}
+
+/** What the server says about itself and its tools as the user wants it seen; and what has to be remembered of it. */
+function present(x: Passage, options: StagesOptions, message: Buffer, role: Role): Buffer {
+  if (role === 'message') return message;
+  try {
+    return presentAnswer(x, options, message, role);
+  } catch (error) {
+    // What no parser reads says nothing to anybody.
+    if (error instanceof JsonFault && error.kind === 'syntax') return message;
+    throw error;
+  }
+}
+
+function presentAnswer(x: Passage, options: StagesOptions, sent: Buffer, role: Role): Buffer {
+  // Readers of bodies drop a byte order mark; what follows must not escape us for it.
+  const message = sent[0] === 0xef && sent[1] === 0xbb && sent[2] === 0xbf ? sent.subarray(3) : sent;
+  if (role === 'other-answer') return listTasks(x, options, listTools(x, options, message).bytes);
+  const method = x.message?.method;
+  switch (method) {
+    case 'tools/list': {
+      const { bytes, changed } = listTools(x, options, message);
+      return withCachingOf(x, options, bytes, changed);
+    }
+    case 'tools/call':
+    case 'prompts/get':
+      noteHandles(x, options, message);
+      return message;
+    case 'tasks/list':
+      return listTasks(x, options, message);
+    case 'initialize':
+    case 'server/discover':
+      return options.presentation.nameAfterLabel ? presentServer(message, x.server.label) : message;
+    case 'resources/read':
+      noteHandles(x, options, message);
+      return withCachingOf(x, options, message, false);
+    default:
+      return method !== undefined && CACHEABLE.has(method) ? withCachingOf(x, options, message, false) : message;
+  }
+}
+
+function listTools(x: Passage, options: StagesOptions, message: Buffer): { readonly bytes: Buffer; readonly changed: boolean } {
   const { core, presentation } = options;
-  const view = (name: string): ToolView => {
-    const decision = core.access.decide(x.principal, {
-      server: x.server.id,
-      serverLabel: x.server.label,
-      method: 'tools/call',
-      tool: name,
-      reads: core.catalog.reads(x.server.id, name),
-    });
-    return {
-      listed: decision.effect !== 'deny',
-      readOnlyHint: presentation.culvertConfirms && x.principal.client === 'vscode' ? true : undefined,
-    };
-  };
+  const view = (name: string): ToolView => ({
+    listed: decideTool(x, options, name).effect !== 'deny',
+    readOnlyHint: presentation.culvertConfirms && x.principal.client === 'vscode' ? true : undefined,
+  });
   // The catalog first: whether a tool reads is known from here on.
-  const all = readTools(message);
-  if (!all) return message;
+  const all = presentTools(message, () => ({ listed: true, readOnlyHint: undefined }));
+  if (!all) return { bytes: message, changed: false };
   for (const name of core.catalog.observe(x.server.id, all.tools)) {
     x.findings.push({
       rule: 'tool-changed',
@@ -184,67 +384,109 @@ function listTools(x: Passage, options: StagesOptions, message: Buffer): Buffer 
       action: 'reported',
     });
   }
-  return presentTools(message, view)?.bytes ?? message;
+  return presentTools(message, view) ?? { bytes: message, changed: false };
 }
 
-/** The tools of a result; `undefined` if it is none, or nothing that can be read. */
-function readTools(message: Buffer): ListedTools | undefined {
-  try {
-    return presentTools(message, () => ({ listed: true, readOnlyHint: undefined }));
-  } catch (error) {
-    if (error instanceof JsonFault && error.kind === 'syntax') return undefined;
-    throw error;
-  }
+function decideTool(x: Passage, { core }: StagesOptions, tool: string) {
+  return core.access.decide(x.principal, {
+    server: x.server.id,
+    serverLabel: x.server.label,
+    method: 'tools/call',
+    tool,
+    reads: core.catalog.reads(x.server.id, tool),
+  });
 }
 
-function inspectBlock(x: Passage, options: StagesOptions, block: SseBlock): Buffer {
-  const data = block.data as Buffer;
-  const out = inspect(x, options, data);
-  noteServerRequest(x, out);
-  // Ids and event names are seen by the client too.
-  const beside = block.beside === undefined ? undefined : cleanText(x, options, block.beside);
-  return out === data && beside === block.beside ? block.raw : withData(block, out, beside);
+/** Tasks of other agents, and of tools that are not allowed any more, are not listed. */
+function listTasks(x: Passage, options: StagesOptions, message: Buffer): Buffer {
+  const owner = principalKey(x.principal);
+  return presentTasks(message, (id) => {
+    const task = options.tasks.find(id, owner, x.server.id);
+    return task !== undefined && decideTool(x, options, task.tool).effect !== 'deny';
+  });
+}
+
+/** What depends on grants must not be kept for others, nor longer than they last (PROTOCOL.md 1). */
+function withCachingOf(x: Passage, { core, clock }: StagesOptions, message: Buffer, changed: boolean): Buffer {
+  if (x.era === 'legacy') return message;
+  const { personal, endsAt } = core.access.outlook(x.principal, x.server.id);
+  if (!changed && !personal && endsAt === undefined) return message;
+  return limitCaching(message, endsAt === undefined ? undefined : Math.max(0, endsAt - clock.now()));
 }
 
 function cleanText(x: Passage, options: StagesOptions, raw: Buffer): Buffer {
   const inspected = options.core.inspector.text(raw);
-  x.findings.push(...inspected.findings);
+  if (inspected.findings.length > 0) x.findings.push(...inspected.findings);
   return inspected.bytes;
 }
 
 /** A legacy server may ask the client something; only what it asked may be answered. */
-function noteServerRequest(x: Passage, message: Buffer): void {
-  if (x.era === 'modern' || !x.session || !message.includes(METHOD_KEY)) return;
-  try {
-    const method = findValue(message, ['method']);
-    const id = findValue(message, ['id']);
-    if (method && id) expectAnswer(x.session, message.toString('utf8', id.start, id.end));
-  } catch (error) {
-    // What no parser reads asks for nothing.
-    if (!(error instanceof JsonFault)) throw error;
-  }
+function noteServerRequest(x: Passage, { logger, pendingRequests }: StagesOptions, id: string): void {
+  if (x.era === 'modern' || !x.session) return;
+  if (expectAnswer(x.session, id, pendingRequests))
+    logger.warn(
+      `${x.server.label} has asked its client more than ${pendingRequests} things that were never answered. The oldest can’t be answered any more.`,
+    );
 }
 
-function noteSession(x: Passage, options: StagesOptions): void {
-  const id = x.upstream?.headers['mcp-session-id'];
+/** Remembers the task that a call became, and the demand for input that it was answered with. */
+function noteHandles(x: Passage, options: StagesOptions, message: Buffer): void {
+  if (message.length > MAX_HANDLE_BYTES) return;
+  const isCall = x.message?.method === 'tools/call';
+  if (isCall && (x.era === 'modern' || x.message?.asksForTask === true) && message.includes(TASK_ID_KEY)) noteTask(x, options, message);
+  if (x.era === 'modern' && message.includes(REQUEST_STATE_KEY)) noteState(x, options, message);
+}
+
+function noteTask(x: Passage, { tasks }: StagesOptions, message: Buffer): void {
+  const id = textAt(message, x.era === 'modern' ? ['result', 'taskId'] : ['result', 'task', 'taskId']);
+  if (id === undefined || (x.era === 'modern' && textAt(message, ['result', 'resultType']) !== 'task')) return;
+  tasks.add(id, { principal: principalKey(x.principal), server: x.server.id, tool: x.message?.name ?? '', exchange: x.id });
+}
+
+function noteState(x: Passage, { continuations }: StagesOptions, message: Buffer): void {
+  const state = findValue(message, ['result', 'requestState']);
+  if (state) continuations.add(stateOf(message, state), principalKey(x.principal), x.server.id, x.continues ?? x.id);
+}
+
+function textAt(message: Buffer, keys: readonly string[]): string | undefined {
+  const span = findValue(message, keys);
+  if (!span || valueKind(message, span.start) !== 'string') return undefined;
+  return JSON.parse(message.toString('utf8', span.start, span.end)) as string;
+}
+
+/**
+ * Notes where a legacy session begins and ends, and gives one to the client of a server that has none: so that answers, streams and the
+ * end of what a client began can be told from those of another.
+ */
+function sessionHeaders(x: Passage, options: StagesOptions, headers: Record<string, string | string[]>): Record<string, string | string[]> {
+  if (x.era === 'modern') return headers;
   const status = x.upstream?.status ?? 0;
-  if (x.era === 'modern') return;
+  const id = x.upstream?.headers['mcp-session-id'];
+  if (x.session?.minted === true && typeof id === 'string') {
+    // The client knows its session by our id.
+    delete headers['mcp-session-id'];
+  }
   if (x.session && x.session.id !== '' && (status === 404 || (x.httpMethod === 'DELETE' && status < 300))) options.sessions.end(x.session);
-  if (typeof id !== 'string' || status >= 300) return;
-  x.session = options.sessions.begin(id, principalKey(x.principal), x.server.id);
+  if (status >= 300) return headers;
+  const begins = x.message?.method === 'initialize';
+  const owner = principalKey(x.principal);
+  if (typeof id === 'string' && (begins || x.session?.minted !== true)) x.session = options.sessions.begin(id, owner, x.server.id);
+  else if (begins) x.session = options.sessions.mint(owner, x.server.id);
+  else return headers;
   // Only initialize says who the client is. A request that held a secret is not quoted on later records.
-  if (x.message?.method === 'initialize' && x.clean === true) x.session.claims = x.claims;
+  if (begins && x.clean === true) x.session.claims = x.claims;
+  return begins ? { ...headers, 'mcp-session-id': x.session.id } : headers;
 }
 
-function isAnswerTo(x: Passage, data: Buffer): boolean {
-  const wanted = x.message?.id;
-  if (wanted === undefined || x.message?.kind !== 'request') return false;
-  try {
-    const id = findValue(data, ['id']);
-    return id !== undefined && data.toString('utf8', id.start, id.end) === wanted && findValue(data, ['method']) === undefined;
-  } catch {
-    return false;
-  }
+/** Id of the request whose answer is waited for, in the spelling of {@link idKey}. */
+function wantedId({ message }: Passage): string | undefined {
+  return message?.kind === 'request' && message.id !== undefined ? idKey(message.id) : undefined;
+}
+
+function isArray(message: Buffer): boolean {
+  let i = 0;
+  while (message[i] === 0x20 || message[i] === 0x0a || message[i] === 0x0d || message[i] === 0x09) i++;
+  return message[i] === 0x5b;
 }
 
 /** How a call ended, by its answer. */

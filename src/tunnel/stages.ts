@@ -1,64 +1,38 @@
 import { hash } from 'node:crypto';
-import type { ServerResponse } from 'node:http';
-import type { Intent, Outcome } from '../audit/record.ts';
 import type { Call } from '../authorization/decide.ts';
 import { inject } from '../credentials/injection.ts';
 import type { Clock } from '../common/clock.ts';
 import { UpstreamError, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
-import type { Stop } from '../common/stop.ts';
-import { visible } from '../common/text.ts';
 import { denyBy, type Decision } from '../mcp/decision.ts';
-import { methodOf, type Exchange } from '../mcp/exchange.ts';
 import { applyEdits } from '../mcp/json.ts';
-import { editorMetaSpans, readMessage } from '../mcp/message.ts';
-import { ERROR_CODE, classifyMethod, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
+import { editorMetaSpans, idKey, readMessage, type Message } from '../mcp/message.ts';
+import { ERROR_CODE, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
 import { clientLabel, principalKey } from '../mcp/principal.ts';
 import { bindingOf, destinationOf, isConfirmed, type Server, type UpstreamPlace } from '../mcp/server.ts';
 import { headersToUpstream } from '../upstream/headers.ts';
-import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/upstream.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import { ENDED, denied, foreignTask, notForwarded, refused, sessionEnded, type Answer } from './answers.ts';
+import { stateOf, type Continuations } from './continuations.ts';
 import { credentialOf, type Core } from './core.ts';
-import { ownStream, relay, resultOf } from './relay.ts';
+import { header, isHeldByPause, isStanding, type Passage } from './passage.ts';
+import { argumentsText, besideOf, intentOf, isClean, recordOutcome } from './recording.ts';
+import { ownStream, relay } from './relay.ts';
 import type { Presentation } from './tunnel.ts';
 import type { Session, Sessions } from './sessions.ts';
-
-/** Longest arguments that are kept in the record, characters; the digest covers all of them. */
-export const MAX_RECORDED_ARGUMENTS = 8_192;
+import type { Task, Tasks } from './tasks.ts';
 
 const NO_URL = new URL('stdio:');
-
-/** What an agent is told whose call was ended from this side. */
-export const ENDED =
-  'The call was ended: the user withdrew the permission, or Culvert is closing. It may or may not have been carried out.';
-
-/** What ends an exchange. `sent`: the answer has already gone out as a stream. */
-export interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[]>>;
-  readonly body: Buffer;
-  readonly sent: boolean;
-  readonly result: Outcome['result'];
-  readonly error?: string;
-}
-
-/** What stages keep about an exchange beside what the record needs. */
-export interface Passage extends Exchange {
-  readonly response: ServerResponse;
-  /** Ends the exchange from our side: access withdrawn, tunnel closing; also the agent's leave where that means cancel. */
-  readonly end: Stop;
-  session: Session | undefined;
-  /** URL and headers with credentials. Never logged. */
-  outgoing: Pick<UpstreamRequest, 'url' | 'headers' | 'environment'> | undefined;
-  upstream: UpstreamResponse | undefined;
-  /** Whether the request was found to hold no known secret. */
-  clean: boolean | undefined;
-  /** Whether a credential is on the wire now. */
-  usesCredential: boolean;
-}
 
 export interface StagesOptions {
   readonly core: Core;
   readonly sessions: Sessions;
+  readonly tasks: Tasks;
+  readonly continuations: Continuations;
+  /** Requests of a server that may wait for an answer in one session. */
+  readonly pendingRequests: number;
+  /** How long the body of an answer with an error status may take, milliseconds. */
+  readonly errorBodyMs: number;
   readonly upstreamFor: (server: Server) => Upstream;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -96,15 +70,18 @@ export class Stages {
         'response in the modern era',
       );
     if (message.protocolVersion === undefined) {
+      // Notifications carry no revision of their own in this era; the header speaks for them (2026-07-28, transports: sending messages).
+      if (message.kind === 'notification' && (header(exchange, 'mcp-method') ?? message.method) === message.method) return undefined;
       // The code that servers of this revision answer with; the request itself is not theirs to see.
       const text = 'params._meta must name the protocol version that the header names.';
       return refused(400, errorBody(message.id, -32602, text), text);
     }
     // 2026-07-28, transports: the headers that routers read must say what the body says.
+    const name = nameInHeader(message);
     const wrong = [
       version === message.protocolVersion ? undefined : 'MCP-Protocol-Version',
       header(exchange, 'mcp-method') === message.method ? undefined : 'Mcp-Method',
-      message.name === undefined || decodeHeaderValue(header(exchange, 'mcp-name') ?? '') === message.name ? undefined : 'Mcp-Name',
+      name === undefined || decodeHeaderValue(header(exchange, 'mcp-name') ?? '') === name ? undefined : 'Mcp-Name',
     ].filter((name) => name !== undefined);
     if (wrong.length === 0) return undefined;
     return refused(
@@ -115,8 +92,12 @@ export class Stages {
   }
 
   authenticate(exchange: Passage): Answer | undefined {
-    const id = header(exchange, 'mcp-session-id');
+    return this.#findSession(exchange) ?? this.#claimStream(exchange) ?? this.#findTasks(exchange);
+  }
+
+  #findSession(exchange: Passage): Answer | undefined {
     if (exchange.era === 'modern') return undefined;
+    const id = header(exchange, 'mcp-session-id');
     const owner = principalKey(exchange.principal);
     if (id === undefined) exchange.session = this.options.sessions.begin('', owner, exchange.server.id);
     else {
@@ -128,16 +109,38 @@ export class Stages {
     }
     exchange.claims = { ...exchange.session.claims, ...exchange.claims };
     if (exchange.message?.kind !== 'response') return undefined;
-    if (exchange.session.pending.delete(exchange.message.id ?? '')) return undefined;
+    if (exchange.session.pending.delete(idKey(exchange.message.id ?? ''))) return undefined;
     return refused(400, errorBody(undefined, -32600, 'No request of the server waits for this answer.'), 'answer to nothing');
   }
 
+  /** One agent must not take the connections of all others with streams that it never closes. */
+  #claimStream(exchange: Passage): Answer | undefined {
+    if (!isStanding(exchange)) return undefined;
+    exchange.standing = this.options.presentation.streams.claim(exchange.capability);
+    return exchange.standing
+      ? undefined
+      : denied(exchange, `This agent has as many streams of ${exchange.server.label} open as it may. Close one, then open another.`);
+  }
+
+  /** A task belongs to the principal that began it. */
+  #findTasks(exchange: Passage): Answer | undefined {
+    const { message, server, principal } = exchange;
+    if (!message) return undefined;
+    const owner = principalKey(principal);
+    if (message.taskIds.length > 0) {
+      const tasks = message.taskIds.map((id) => this.options.tasks.find(id, owner, server.id));
+      if (tasks.includes(undefined)) return foreignTask(exchange);
+      exchange.tasks = tasks as Task[];
+      exchange.continues = exchange.tasks[0]?.exchange;
+    } else if (message.requestState)
+      exchange.continues = this.options.continuations.find(stateOf(message.bytes, message.requestState), owner, server.id);
+    return undefined;
+  }
+
   async authorize(exchange: Passage): Promise<Answer | undefined> {
-    const { core } = this.options;
-    const call = this.callOf(exchange);
-    exchange.decision = core.access.decide(exchange.principal, call);
+    exchange.decision = this.decide(exchange);
     if (exchange.decision.effect === 'ask') {
-      exchange.decision = await this.#ask(exchange, call);
+      exchange.decision = await this.#ask(exchange, this.callOf(exchange));
       // While the user thought, another secret may have been sealed: what was looked at before does not count any more.
       exchange.clean = undefined;
     }
@@ -145,17 +148,42 @@ export class Stages {
     return undefined;
   }
 
-  /** The call as authorization sees it. */
-  callOf(exchange: Passage): Call {
-    const { message, server } = exchange;
-    const tool = message?.method === 'tools/call' ? message.name : undefined;
+  /**
+   * What is to be done with an exchange by what the user allows now. What is asked about a task is decided as the call that began it, so
+   * that a revoke keeps its result back too; the user who was asked about that call is not asked again. Any task may be cancelled.
+   */
+  decide(exchange: Passage): Decision {
+    const { core } = this.options;
+    const { principal, tasks } = exchange;
+    let decision = core.access.decide(principal, this.callOf(exchange));
+    if (tasks.length === 0 || decision.effect !== 'allow' || exchange.message?.method === 'tasks/cancel') return decision;
+    for (const { tool } of tasks) {
+      decision = core.access.decide(principal, this.#toolCall(exchange, tool));
+      if (decision.effect === 'deny') return decision;
+    }
+    if (decision.effect === 'allow') return decision;
+    return {
+      effect: 'allow',
+      by: { kind: 'rule', rule: 'answered' },
+      reason: 'The call that began the task was decided when it was made.',
+    };
+  }
+
+  #toolCall({ server }: Passage, tool: string): Call {
     return {
       server: server.id,
       serverLabel: server.label,
-      method: message?.method,
+      method: 'tools/call',
       tool,
-      reads: tool !== undefined && this.options.core.catalog.reads(server.id, tool),
+      reads: this.options.core.catalog.reads(server.id, tool),
     };
+  }
+
+  /** The call as authorization sees it. */
+  callOf(exchange: Passage): Call {
+    const { message, server } = exchange;
+    if (message?.method === 'tools/call' && message.name !== undefined) return this.#toolCall(exchange, message.name);
+    return { server: server.id, serverLabel: server.label, method: message?.method };
   }
 
   async #ask(exchange: Passage, call: Call): Promise<Decision> {
@@ -168,7 +196,7 @@ export class Stages {
       {
         principal: exchange.principal,
         call,
-        argumentsText: argumentsText(exchange, core, this.#isClean(exchange)),
+        argumentsText: argumentsText(exchange, core),
         digest: hash('sha256', exchange.body),
         destination: destinationOf(exchange.server),
         credentials: this.#credentialNames(exchange),
@@ -184,7 +212,7 @@ export class Stages {
     await core.ready();
     const decision = exchange.decision ?? denyBy('fault', 'No decision was made.');
     try {
-      await core.audit.open(exchange.id, this.#intentOf(exchange, decision.effect === 'allow' ? 'allow' : 'deny'));
+      await core.audit.open(exchange.id, intentOf(exchange, this.options, decision.effect === 'allow' ? 'allow' : 'deny'));
     } catch (error) {
       this.options.logger.error(messageOf(error));
       return denied(
@@ -200,7 +228,7 @@ export class Stages {
   }
 
   async inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
-    if (this.#isClean(exchange)) return undefined;
+    if (isClean(exchange, this.options.core)) return undefined;
     const { core } = this.options;
     const own = new Set(exchange.server.credentials);
     const found = core.inspector.outgoing(exchange.body, besideOf(exchange), (id) => !own.has(credentialOf(id)));
@@ -213,15 +241,11 @@ export class Stages {
     );
   }
 
-  /** Whether the request holds no known secret at all, in body or headers: looked at once, so that nothing made of it need be looked at again. */
-  #isClean(exchange: Passage): boolean {
-    exchange.clean ??= this.options.core.inspector.isClean(exchange.body, besideOf(exchange));
-    return exchange.clean;
-  }
-
   async injectCredentials(exchange: Passage): Promise<Answer | undefined> {
     const { core } = this.options;
-    const { server } = exchange;
+    const { server, session } = exchange;
+    // The server does not know the session, so there is nothing to tell it.
+    if (session?.minted === true && exchange.httpMethod === 'DELETE') return this.#endMinted(session);
     const place = server.upstream;
     if (place.kind === 'stdio' && !isConfirmed(place))
       return notForwarded(
@@ -234,7 +258,7 @@ export class Stages {
     const environment: Record<string, string> = {};
     const headers = headersToUpstream(exchange.headers);
     // No session in this era (PROTOCOL.md 1); passed on, the id of somebody else's legacy session would be good at the server.
-    if (exchange.era === 'modern') delete headers['mcp-session-id'];
+    if (exchange.era === 'modern' || session?.minted === true) delete headers['mcp-session-id'];
     for (const id of server.credentials) {
       const credential = core.credentials.recent(id);
       if (!credential)
@@ -265,6 +289,12 @@ export class Stages {
     }
     exchange.outgoing = { url, headers, environment };
     return undefined;
+  }
+
+  #endMinted(session: Session): Answer {
+    this.options.sessions.end(session);
+    this.options.presentation.streams.endSession(session);
+    return sessionEnded();
   }
 
   async callUpstream(exchange: Passage): Promise<Answer | undefined> {
@@ -340,65 +370,9 @@ export class Stages {
   }
 
   async closeRecord(exchange: Passage, answer: Answer): Promise<void> {
-    const { core, clock, logger } = this.options;
     if (exchange.usesCredential) this.options.onCredential(-1, '');
-    try {
-      if (!exchange.recorded)
-        await core.audit.open(
-          exchange.id,
-          core.inspector.redactPlain({ ...this.#intentOf(exchange, 'deny'), reason: answer.error ?? 'refused' }),
-        );
-      core.audit.close(exchange.id, {
-        // Looked up now that the answer is on its way.
-        result: answer.result === 'ok' && !answer.sent ? resultOf(answer.body) : answer.result,
-        status: answer.status,
-        responseBytes: exchange.responseBytes,
-        findings: exchange.findings.length,
-        totalMs: round(clock.monotonic() - exchange.startedAt),
-        decisionMs: round(exchange.decidedAt - exchange.startedAt),
-        ...(exchange.upstreamMs === undefined ? {} : { upstreamMs: round(exchange.upstreamMs) }),
-        ...(answer.error === undefined ? {} : { error: core.inspector.redactForDisplay(answer.error) }),
-      });
-      core.findings.add(exchange.findings, {
-        server: exchange.server.id,
-        tool: exchange.message?.method === 'tools/call' ? core.inspector.redactForDisplay(exchange.message.name ?? '') : undefined,
-        exchange: exchange.id,
-      });
-    } catch (error) {
-      // The intent is on record; an intent without outcome tells that the end could not be written.
-      logger.error(`The outcome of a call could not be recorded: ${messageOf(error)}`);
-    }
-  }
-
-  #intentOf(exchange: Passage, effect: Intent['effect']): Intent {
-    const { core } = this.options;
-    const { principal, server, message, decision, claims } = exchange;
-    const span = message?.arguments;
-    const clean = this.#isClean(exchange);
-    const text = this.options.recordArguments() ? argumentsText(exchange, core, clean) : undefined;
-    const intent: Intent = {
-      client: principal.client,
-      window: principal.window,
-      ...(principal.workspaceName === undefined ? {} : { workspace: principal.workspaceName }),
-      claims: { ...claims },
-      server: server.id,
-      serverLabel: server.label,
-      origin: bindingOf(server.upstream),
-      era: exchange.era,
-      method: methodOf(exchange),
-      ...(message?.name === undefined ? {} : { tool: message.name }),
-      ...(span ? { argumentsDigest: hash('sha256', exchange.body.subarray(span.start, span.end)) } : {}),
-      ...(text === undefined ? {} : { arguments: text.slice(0, MAX_RECORDED_ARGUMENTS) }),
-      effect,
-      decidedBy: decision?.by.kind === 'grant' ? decision.by.grant : (decision?.by.rule ?? 'fault'),
-      reason: decision?.reason ?? '',
-      credentials: server.credentials.flatMap((id) => {
-        const credential = core.credentials.recent(id);
-        return credential ? [`${credential.name} (revision ${credential.revision})`] : [];
-      }),
-      requestBytes: exchange.body.length,
-    };
-    return clean ? intent : core.inspector.redactPlain(intent);
+    if (exchange.standing) this.options.presentation.streams.release(exchange.capability);
+    await recordOutcome(exchange, this.options, answer);
   }
 
   #credentialNames(exchange: Passage): string[] {
@@ -406,73 +380,12 @@ export class Stages {
   }
 }
 
-/** The arguments for reading, known secrets taken out; `undefined` if the message has none. */
-function argumentsText(exchange: Passage, core: Core, clean: boolean): string | undefined {
-  const { message, body } = exchange;
-  let text: string | undefined;
-  if (message?.arguments) text = body.toString('utf8', message.arguments.start, message.arguments.end);
-  else if (message?.method?.startsWith('resources/') === true && message.name !== undefined) text = JSON.stringify({ uri: message.name });
-  return clean || text === undefined ? text : core.inspector.redactForDisplay(text);
-}
-
 /** Where a credential is bound to, in words. */
 function describeBinding(place: UpstreamPlace): string {
   return place.kind === 'stdio' ? 'this command' : bindingOf(place);
 }
 
-/** What of a request is not its body and could carry a secret all the same: header values, but for the capability. */
-function besideOf({ headers }: Exchange): string {
-  let text = '';
-  for (const name in headers) if (name !== 'authorization') text += `${String(headers[name])}\n`;
-  return text;
-}
-
-/** A request that isn't even read as a call: nothing to record but the fact. */
-function refused(status: number, body: Buffer, error: string): Answer {
-  return { status, headers: { 'content-type': 'application/json' }, body, sent: false, result: 'denied', error };
-}
-
-/** Whether this is an agent's own stream that only waits for the end of the pause. */
-export function isHeldByPause({ httpMethod, decision }: Exchange): boolean {
-  return httpMethod === 'GET' && decision?.by.kind === 'rule' && decision.by.rule === 'paused';
-}
-
-/**
- * A denied call: 200 and a JSON-RPC error with the same id (PROTOCOL.md 2); a denied notification: 202; a denied stream: 405. A method
- * that nobody allowed because nobody knows it gets the answer that clients expect of such: -32601, in the modern era with 404.
- */
-export function denied(exchange: Passage, reason: string): Answer {
-  const { method } = exchange.message ?? {};
-  const unknown = method !== undefined && classifyMethod(method) === 'unknown';
-  const status = unknown && exchange.era === 'modern' ? 404 : 200;
-  return {
-    ...answerError(exchange, status, unknown ? -32601 : ERROR_CODE.denied, `Culvert denied this call. ${reason}`),
-    result: 'denied',
-    error: reason,
-  };
-}
-
-/** A call that was allowed but did not get an answer from the server. */
-export function notForwarded(exchange: Passage, status: number, reason: string): Answer {
-  return {
-    ...answerError(exchange, status === 502 ? 200 : status, ERROR_CODE.upstream, reason),
-    result: 'upstream-error',
-    error: visible(reason, 500),
-  };
-}
-
-function answerError(exchange: Passage, status: number, code: number, text: string): Answer {
-  const base = { sent: false, result: 'denied' as const };
-  if (exchange.httpMethod !== 'POST') return { ...base, status: 405, headers: { allow: 'POST' }, body: Buffer.alloc(0) };
-  if (exchange.message?.kind !== 'request') return { ...base, status: 202, headers: {}, body: Buffer.alloc(0) };
-  return { ...base, status, headers: { 'content-type': 'application/json' }, body: errorBody(exchange.message.id, code, text) };
-}
-
-function header(exchange: Passage, name: string): string | undefined {
-  const value = exchange.headers[name];
-  return Array.isArray(value) ? value[0] : value;
-}
-
-function round(ms: number): number {
-  return Math.round(ms * 100) / 100;
+/** What `Mcp-Name` mirrors (2026-07-28, transports; tasks extension: routing headers). */
+function nameInHeader({ method, name, taskIds }: Message): string | undefined {
+  return name ?? (method === 'tasks/get' || method === 'tasks/update' || method === 'tasks/cancel' ? taskIds[0] : undefined);
 }

@@ -25,9 +25,13 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { ProxyEnvironment } from '../upstream/proxies.ts';
 import type { Core } from './core.ts';
 import { carry } from './pipeline.ts';
+import { Continuations } from './continuations.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { isHeldByPause, isStanding, type Passage } from './passage.ts';
 import { Sessions } from './sessions.ts';
-import { Stages, isHeldByPause, type Passage } from './stages.ts';
+import { Stages } from './stages.ts';
 import { Streams } from './streams.ts';
+import { Tasks } from './tasks.ts';
 
 /** How what the server says about itself is shown to agents. */
 export interface Presentation {
@@ -54,7 +58,12 @@ export interface TunnelOptions {
   recordArguments(): boolean;
   /** Proxies on the way to servers. Default: those of the environment. */
   proxies?(): ProxyEnvironment;
+  /** Bounds that differ from {@link DEFAULT_LIMITS}. */
+  readonly limits?: Partial<Limits>;
 }
+
+/** How long the end waits for processes of servers to end, milliseconds: somewhat longer than they are given before they are killed. */
+const SETTLE_MS = 4_500;
 
 /** Use of credentials at this moment. */
 export interface InUse {
@@ -69,8 +78,9 @@ export class Tunnel implements Disposable {
   readonly #options: TunnelOptions;
   readonly #capabilities = new Capabilities();
   readonly #stems = new Map<string, string>();
-  readonly #sessions = new Sessions();
-  readonly #streams = new Streams();
+  readonly #limits: Limits;
+  readonly #sessions: Sessions;
+  readonly #streams: Streams;
   readonly #upstreams = new Map<string, { readonly place: UpstreamPlace; readonly upstream: Upstream }>();
   readonly #open = new Set<Passage>();
   readonly #store = new DisposableStore();
@@ -78,6 +88,7 @@ export class Tunnel implements Disposable {
   readonly #stages: Stages;
   readonly #drained: (() => void)[] = [];
   #listener: Listener<Capability> | undefined;
+  #waitingFor: () => boolean = () => true;
   #calls = 0;
   #credential: string | undefined;
   #closing = false;
@@ -88,6 +99,9 @@ export class Tunnel implements Disposable {
   private constructor(options: TunnelOptions) {
     this.#options = options;
     const { core, clock, logger } = options;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#sessions = new Sessions(this.#limits.sessions);
+    this.#streams = new Streams(this.#limits.streamsPerClient);
     this.folder = openRuntimeFolder(options.environment ?? currentEnvironment());
     this.#inUse = this.#store.add(new Emitter<InUse>((error) => logger.error(messageOf(error))));
     this.onDidChangeUse = this.#inUse.event;
@@ -96,6 +110,10 @@ export class Tunnel implements Disposable {
       clock,
       logger,
       sessions: this.#sessions,
+      tasks: new Tasks(this.#limits.tasks),
+      continuations: new Continuations(clock),
+      pendingRequests: this.#limits.pendingRequests,
+      errorBodyMs: this.#limits.errorBodyMs,
       upstreamFor: (server) => this.#upstreamFor(server),
       presentation: { ...options.presentation, streams: this.#streams },
       approvalTimeoutMs: () => options.approvalTimeoutMs(),
@@ -117,6 +135,7 @@ export class Tunnel implements Disposable {
     try {
       tunnel.#listener = await Listener.open<Capability>({
         address,
+        limits: tunnel.#limits,
         logger: options.logger,
         authenticate: (authorization, server) => tunnel.#capabilities.authenticate(authorization, server),
         handle: (inbound) => tunnel.#handle(inbound),
@@ -151,8 +170,12 @@ export class Tunnel implements Disposable {
   issue(server: string, client: Principal['client'], kind: 'own' | 'shared'): { readonly stem: string; readonly token: string } {
     const { window } = this.#options;
     const principal: Principal = { client, ...window };
-    const { capability, token } = this.#capabilities.issue(principal, server);
     const stem = kind === 'shared' ? sharedStem(server, window.window) : `${server}.${newId('cap')}`;
+    return { stem, token: this.#issue(principal, server, stem) };
+  }
+
+  #issue(principal: Principal, server: string, stem: string): string {
+    const { capability, token } = this.#capabilities.issue(principal, server);
     const { address } = this;
     writeCapabilityFile(this.folder.folder, stem, {
       version: 1,
@@ -160,11 +183,27 @@ export class Tunnel implements Disposable {
       ...(address.kind === 'socket' ? { socket: address.path } : { url: `http://127.0.0.1:${address.port}` }),
       token,
       pid: process.pid,
-      window: window.window,
+      window: principal.window,
       createdAt: this.#options.clock.now(),
     });
     this.#stems.set(capability.id, stem);
-    return { stem, token };
+    return token;
+  }
+
+  /**
+   * Puts a new token in place of that of a capability and returns it; `undefined` if there is none with this stem. Its file has the new
+   * one at once. Whoever comes with the old one is told to come again (404 with a session, else 503), and its standing streams end; calls
+   * that run are answered as ever, and the sessions go on under the new token.
+   */
+  rotate(stem: string): string | undefined {
+    const id = [...this.#stems].findLast(([, of]) => of === stem)?.[0];
+    const capability = id === undefined ? undefined : this.#capabilities.get(id);
+    if (!capability) return undefined;
+    this.#capabilities.revoke(capability.id);
+    this.#stems.delete(capability.id);
+    const token = this.#issue(capability.principal, capability.server, stem);
+    for (const passage of [...this.#open]) if (passage.capability === capability.id && isStanding(passage)) endCleanly(passage);
+    return token;
   }
 
   /** Whether the editor is connected to a server and hears when its tools change. */
@@ -180,39 +219,58 @@ export class Tunnel implements Disposable {
       this.#stems.delete(id);
     }
     for (const passage of [...this.#open]) if (passage.server.id === server) passage.end.abort();
+    this.#sessions.endServer(server);
     this.#upstreams.get(server)?.upstream.dispose();
     this.#upstreams.delete(server);
   }
 
-  /** Lets running calls finish for a while, then ends them, and stops listening. */
+  /**
+   * Takes no new calls (404: bridges look for another window), lets running ones finish for a while, then ends the streams in order and
+   * what still runs, and stops listening.
+   */
   async close(graceMs = 0): Promise<void> {
     this.#closing = true;
-    const running = [...this.#open].filter((p) => p.httpMethod === 'POST');
-    if (running.length > 0 && graceMs > 0) {
-      const timer = this.#options.clock.after(graceMs, () => this.#releaseDrained());
-      await new Promise<void>((resolve) => this.#drained.push(resolve));
-      timer.dispose();
+    this.#removeFiles();
+    if (graceMs > 0)
+      await this.#drain(graceMs, () => [...this.#open].every((passage) => isStanding(passage) || passage.httpMethod !== 'POST'));
+    for (const passage of [...this.#open]) {
+      if (isStanding(passage)) endCleanly(passage);
+      else passage.end.abort();
     }
-    // Destroys every connection; waits until each exchange has written its outcome.
-    const ending = [...this.#open];
-    for (const passage of ending) passage.end.abort();
+    // Each has yet to write its outcome; the connections stay until then, so that what is said at the end arrives.
+    await this.#drain(1000, () => this.#open.size === 0);
+    const upstreams = [...this.#upstreams.values()];
     this.dispose();
-    if (this.#open.size > 0) {
-      const timer = this.#options.clock.after(1000, () => this.#releaseDrained());
-      await new Promise<void>((resolve) => this.#drained.push(resolve));
-      timer.dispose();
-    }
+    // Processes get a moment to end by themselves; those that don't are killed by their transport.
+    let timer: Disposable | undefined;
+    await Promise.race([
+      Promise.all(upstreams.map(({ upstream }) => upstream.settled?.())),
+      new Promise<void>((resolve) => (timer = this.#options.clock.after(SETTLE_MS, resolve))),
+    ]);
+    timer?.dispose();
+  }
+
+  async #drain(limitMs: number, isDone: () => boolean): Promise<void> {
+    if (isDone()) return;
+    this.#waitingFor = isDone;
+    const timer = this.#options.clock.after(limitMs, () => this.#releaseDrained());
+    await new Promise<void>((resolve) => this.#drained.push(resolve));
+    timer.dispose();
   }
 
   dispose(): void {
     this.#closing = true;
     for (const passage of [...this.#open]) passage.end.abort();
     this.#listener?.dispose();
-    for (const stem of this.#stems.values()) removeCapabilityFile(this.folder.folder, stem);
-    this.#stems.clear();
+    this.#removeFiles();
     for (const { upstream } of this.#upstreams.values()) upstream.dispose();
     this.#upstreams.clear();
     this.#store.dispose();
+  }
+
+  #removeFiles(): void {
+    for (const stem of this.#stems.values()) removeCapabilityFile(this.folder.folder, stem);
+    this.#stems.clear();
   }
 
   async #handle(inbound: Inbound<Capability>): Promise<void> {
@@ -251,8 +309,13 @@ export class Tunnel implements Disposable {
       responseBytes: 0,
       upstreamMs: undefined,
       response,
+      capability: inbound.capability.id,
       end,
+      endsCleanly: false,
       session: undefined,
+      tasks: NO_TASKS,
+      continues: undefined,
+      standing: false,
       outgoing: undefined,
       upstream: undefined,
       clean: undefined,
@@ -267,7 +330,7 @@ export class Tunnel implements Disposable {
       await carry(exchange, this.#stages);
     } finally {
       this.#open.delete(exchange);
-      if (this.#open.size === 0) this.#releaseDrained();
+      if (this.#drained.length > 0 && this.#waitingFor()) this.#releaseDrained();
     }
   }
 
@@ -306,7 +369,7 @@ export class Tunnel implements Disposable {
       if (exchange.decision?.effect !== 'allow') continue;
       let still: boolean;
       try {
-        const now = core.access.decide(exchange.principal, this.#stages.callOf(exchange));
+        const now = this.#stages.decide(exchange);
         const askedFor = exchange.decision.by.kind === 'rule' && exchange.decision.by.rule === 'answered';
         still = now.effect === 'allow' || (askedFor && now.effect === 'ask');
       } catch {
@@ -334,6 +397,13 @@ export class Tunnel implements Disposable {
     this.#credential = this.#calls > 0 ? (name === '' ? this.#credential : name) : undefined;
     this.#inUse.fire({ calls: this.#calls, credential: this.#credential });
   }
+}
+
+const NO_TASKS: Passage['tasks'] = [];
+
+function endCleanly(passage: Passage): void {
+  passage.endsCleanly = true;
+  passage.end.abort();
 }
 
 /** A call while the state can't be read: denied with a reason, like every call that can't be decided. */

@@ -1,7 +1,7 @@
+import { DISCARD_TIMEOUT_MS, MAX_DISCARDED_BYTES } from './limits.ts';
+
 /** Bytes of a body that may wait to be read before its source is asked to pause. */
 export const MAX_WAITING_BYTES = 256 * 1024;
-/** Rest of a body that nobody wants is read up to here, so that its connection can be used again; beyond, the connection is closed. */
-const MAX_DISCARDED_BYTES = 64 * 1024;
 
 /** What a body can ask of where it comes from. */
 export interface BodySource {
@@ -23,6 +23,7 @@ export class Body implements AsyncIterable<Buffer> {
   #state: 'open' | 'ended' | 'broken' | 'discarded' = 'open';
   #error: Error | undefined;
   #wake: (() => void) | undefined;
+  #limit: NodeJS.Timeout | undefined;
 
   constructor(source: BodySource) {
     this.#source = source;
@@ -32,7 +33,7 @@ export class Body implements AsyncIterable<Buffer> {
   push(chunk: Buffer): void {
     if (this.#state === 'discarded') {
       this.#waiting += chunk.length;
-      if (this.#waiting > MAX_DISCARDED_BYTES) this.#source.abandon();
+      if (this.#waiting > MAX_DISCARDED_BYTES) this.#abandon();
       return;
     }
     if (this.#state !== 'open') return;
@@ -48,19 +49,29 @@ export class Body implements AsyncIterable<Buffer> {
   /** For the source: the body is complete. */
   end(): void {
     if (this.#state === 'open') this.#state = 'ended';
+    clearTimeout(this.#limit);
     this.#stir();
   }
 
   /** For the source: the body broke off. */
   fail(error: Error): void {
+    clearTimeout(this.#limit);
     if (this.#state !== 'open') return;
     this.#state = 'broken';
     this.#error = error;
     this.#stir();
   }
 
-  /** The whole body, or `undefined` if it has more than `maxBytes`. Rejects if it broke off. */
-  async collect(maxBytes: number): Promise<Buffer | undefined> {
+  /**
+   * The whole body, or `undefined` if it has more than `maxBytes`. Rejects if it broke off, or has not ended within `timeoutMs`; whichever it
+   * is, its source is let go.
+   */
+  async collect(maxBytes: number, limits?: { readonly timeoutMs: number }): Promise<Buffer | undefined> {
+    const timeoutMs = limits?.timeoutMs;
+    if (timeoutMs !== undefined && this.#state === 'open') {
+      this.#limit = setTimeout(() => this.giveUp(new Error(`it did not end within ${timeoutMs / 1000} seconds`)), timeoutMs);
+      this.#limit.unref();
+    }
     const parts: Buffer[] = [];
     let size = 0;
     for (;;) {
@@ -92,14 +103,31 @@ export class Body implements AsyncIterable<Buffer> {
     }
   }
 
-  /** Reads what is left and forgets it. */
-  discard(): void {
+  /** Reads what is left and forgets it; what is too much, or not over after `timeoutMs`, is broken off. */
+  discard(timeoutMs = DISCARD_TIMEOUT_MS): void {
     if (this.#state !== 'open') return;
     this.#state = 'discarded';
     this.#waiting = this.#chunks.reduce((size, chunk) => size + chunk.length, 0);
     this.#chunks = [];
-    if (this.#waiting > MAX_DISCARDED_BYTES) this.#source.abandon();
-    else if (this.#paused) this.#source.resume();
+    clearTimeout(this.#limit);
+    if (this.#waiting > MAX_DISCARDED_BYTES) {
+      this.#abandon();
+      return;
+    }
+    this.#limit = setTimeout(() => this.#abandon(), timeoutMs);
+    this.#limit.unref();
+  }
+
+  /** Breaks it off: nobody will read on. */
+  giveUp(error = new Error('the body was given up')): void {
+    if (this.#state !== 'open') return;
+    this.fail(error);
+    this.#source.abandon();
+  }
+
+  #abandon(): void {
+    clearTimeout(this.#limit);
+    this.#source.abandon();
   }
 
   #take(): Buffer[] {

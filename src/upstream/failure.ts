@@ -1,88 +1,74 @@
 import { UpstreamError, codeOf, messageOf } from '../common/errors.ts';
-import { CONNECT_TIMEOUT_MS, FIRST_BYTE_TIMEOUT_MS, MAX_RESPONSE_HEADER_BYTES } from './limits.ts';
+import { MAX_RESPONSE_HEADER_BYTES } from './limits.ts';
+import { tlsError } from './trust.ts';
 
-/** A time limit of the leg to the server that has passed. */
-export function timeoutError(url: URL, what: 'connect' | 'answer'): UpstreamError {
-  return what === 'connect'
-    ? new UpstreamError(
-        'CULVERT_UPSTREAM_CONNECT_TIMEOUT',
-        'timeout',
-        `${url.host} did not accept a connection within ${CONNECT_TIMEOUT_MS / 1000} seconds. Check the URL and the network.`,
-      )
-    : new UpstreamError(
-        'CULVERT_UPSTREAM_ANSWER_TIMEOUT',
-        'timeout',
-        `${url.host} did not answer within ${FIRST_BYTE_TIMEOUT_MS / 60_000} minutes.`,
-      );
-}
-
-/** Turns a system or TLS error into one that says which leg failed and what to do. Names the host, never the path or query. */
-export function classify(error: Error, url: URL, connected: boolean): UpstreamError {
+/** Says why a connection could not be opened. `place`: host and port for messages; `hostname`: what was looked up. */
+export function connectError(error: Error, place: string, hostname: string): UpstreamError {
   const code = codeOf(error) ?? '';
   const cause = { cause: error };
-  const host = url.host;
-  if (code === 'UND_ERR_CONNECT_TIMEOUT') return timeoutError(url, 'connect');
-  if (code === 'UND_ERR_HEADERS_TIMEOUT') return timeoutError(url, 'answer');
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+  if (code === 'ENOTFOUND')
     return new UpstreamError(
       'CULVERT_UPSTREAM_NOT_FOUND',
       'resolve',
-      `There is no host ${url.hostname}. Check the URL and the network.`,
+      `There is no host ${hostname}. Check the URL and the network.`,
+      cause,
+    );
+  if (code === 'EAI_AGAIN')
+    return new UpstreamError(
+      'CULVERT_UPSTREAM_NOT_FOUND',
+      'resolve',
+      `There is no host ${hostname}, or the network can’t say. Check the URL and the network.`,
       cause,
     );
   if (code === 'ECONNREFUSED')
     return new UpstreamError(
       'CULVERT_UPSTREAM_REFUSED',
       'connect',
-      `Nothing listens at ${host}. Check the port and that the server is running.`,
+      `Nothing listens at ${place}. Check the port and that the server is running.`,
       cause,
     );
   if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || code === 'ETIMEDOUT')
-    return new UpstreamError('CULVERT_UPSTREAM_UNREACHABLE', 'connect', `${host} can’t be reached. Check the network.`, cause);
-  if (
-    code.startsWith('ERR_TLS') ||
-    code.startsWith('ERR_SSL') ||
-    code.includes('CERT') ||
-    code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' ||
-    code === 'EPROTO'
-  ) {
-    return new UpstreamError('CULVERT_UPSTREAM_TLS', 'tls', `No safe connection to ${host}: ${tlsReason(code, error)}`, cause);
-  }
+    return new UpstreamError('CULVERT_UPSTREAM_UNREACHABLE', 'connect', `${place} can’t be reached. Check the network.`, cause);
+  return new UpstreamError('CULVERT_UPSTREAM_FAILED', 'connect', `No connection to ${place}: ${messageOf(error)}.`, cause);
+}
+
+/** Says why no answer came over a connection. Names the host, never the path or query. */
+export function requestError(error: Error, place: string, firstByteTimeoutMs: number): UpstreamError {
+  const code = codeOf(error) ?? '';
+  const cause = { cause: error };
+  if (code === 'UND_ERR_HEADERS_TIMEOUT')
+    return new UpstreamError('CULVERT_UPSTREAM_ANSWER_TIMEOUT', 'timeout', `${place} did not answer within ${spanOf(firstByteTimeoutMs)}.`);
   if (code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE_HEADER_OVERFLOW')
     return new UpstreamError(
       'CULVERT_UPSTREAM_HEADERS',
       'response',
-      `${host} answered with headers larger than ${MAX_RESPONSE_HEADER_BYTES / 1024} KiB.`,
+      `${place} answered with headers larger than ${MAX_RESPONSE_HEADER_BYTES / 1024} KiB.`,
       cause,
     );
   if (code.startsWith('HPE_') || error.name === 'HTTPParserError')
     return new UpstreamError(
       'CULVERT_UPSTREAM_NOT_HTTP',
       'response',
-      `What listens at ${host} does not speak HTTP. Check the port, and http: against https:.`,
+      `What listens at ${place} does not speak HTTP. Check the port, and http: against https:.`,
       cause,
     );
-  return connected
-    ? new UpstreamError(
-        'CULVERT_UPSTREAM_BROKE',
-        'request',
-        `The connection to ${host} broke before an answer came. The call may or may not have been carried out.`,
-        cause,
-      )
-    : new UpstreamError('CULVERT_UPSTREAM_FAILED', 'connect', `No connection to ${host}: ${messageOf(error)}.`, cause);
+  // With TLS 1.3 a server refuses our certificate, or that there is none, only once we speak.
+  const tls = tlsError(error, place);
+  if (tls) return tls;
+  return new UpstreamError(
+    'CULVERT_UPSTREAM_BROKE',
+    'request',
+    `The connection to ${place} broke before an answer came. The call may or may not have been carried out.`,
+    cause,
+  );
 }
 
-function tlsReason(code: string, error: Error): string {
-  if (code === 'CERT_HAS_EXPIRED') return 'its certificate has expired.';
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'its certificate is for another host.';
-  if (code === 'DEPTH_ZERO_SELF_SIGNED_CERT' || code === 'SELF_SIGNED_CERT_IN_CHAIN') return 'its certificate is self-signed.';
-  if (code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' || code === 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY')
-    return 'its certificate comes from an authority this machine does not trust.';
-  if (
-    code === 'ERR_SSL_WRONG_VERSION_NUMBER' ||
-    code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG' ||
-    (code === 'EPROTO' && /wrong version number|packet length too long/i.test(error.message))
-  )
-    return 'it does not speak TLS there. Check http: against https:.';
-  return `${code}.`;
+/** Whether an error says that the connection was closed by the other side or the network. */
+export function isBroken(error: Error): boolean {
+  const code = codeOf(error);
+  return code === 'ECONNRESET' || code === 'EPIPE' || code === 'ECONNABORTED' || code === 'UND_ERR_SOCKET';
+}
+
+function spanOf(ms: number): string {
+  return ms >= 60_000 ? `${Math.round(ms / 60_000)} minutes` : `${ms / 1000} seconds`;
 }

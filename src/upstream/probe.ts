@@ -1,33 +1,52 @@
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { UpstreamError, messageOf } from '../common/errors.ts';
+import { UpstreamError, codeOf, messageOf } from '../common/errors.ts';
 import type { Body } from './body.ts';
-import type { Upstream } from './upstream.ts';
+import type { Upstream, UpstreamResponse } from './upstream.ts';
 import { mediaTypeOf } from './headers.ts';
 
 /** Time for a server to be tried, milliseconds. */
 export const PROBE_TIMEOUT_MS = 20_000;
+/** The same for a command: a package runner may have to fetch it first. */
+export const COMMAND_PROBE_TIMEOUT_MS = 90_000;
 /** Pages of tools that are read while trying. */
 const MAX_PAGES = 20;
 /** Largest answer while trying, bytes. */
 const MAX_PROBE_BYTES = 16 * 1024 * 1024;
 
+/** What the client believes to connect to where there is no URL; everything goes through the upstream. */
+const NOWHERE = new URL('http://localhost/');
+
 /** What a trial found: the server's own name and its tools as it sent them, or what failed, where, and what to do. */
 export type Probe =
   | { readonly ok: true; readonly serverName: string; readonly tools: readonly { readonly name: string; readonly definition: string }[] }
-  | { readonly ok: false; readonly what: 'url' | 'tls' | 'credential' | 'not-mcp' | 'slow' | 'broken'; readonly message: string };
+  | {
+      readonly ok: false;
+      readonly what: 'url' | 'command' | 'tls' | 'credential' | 'not-mcp' | 'slow' | 'broken';
+      readonly message: string;
+    };
+
+/** Options of {@link probe}. */
+export interface ProbeOptions {
+  /** Default: {@link PROBE_TIMEOUT_MS}, for a command {@link COMMAND_PROBE_TIMEOUT_MS}. */
+  readonly timeoutMs?: number;
+  /** Secrets for the environment of a command. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
 
 /**
- * Tries a server as an agent would: connects in whichever protocol era it speaks, and lists its tools. `url` and `headers` hold the
- * credential; they go through `upstream`, under the same rules as every call. Never throws.
+ * Tries a server as an agent would: connects in whichever protocol era it speaks, and lists its tools. `url`, `headers` and `environment`
+ * hold the credential; they go through `upstream`, under the same rules as every call. For a command the URL is `stdio:`. Never throws.
  */
 export async function probe(
   upstream: Upstream,
   url: URL,
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
-  timeoutMs = PROBE_TIMEOUT_MS,
+  options: ProbeOptions = {},
 ): Promise<Probe> {
-  const shown = `${url.origin}${url.pathname}`;
+  const isCommand = url.protocol === 'stdio:';
+  const { timeoutMs = isCommand ? COMMAND_PROBE_TIMEOUT_MS : PROBE_TIMEOUT_MS, environment } = options;
+  const shown = isCommand ? 'The command' : `${url.origin}${url.pathname}`;
   const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   let refusal: Extract<Probe, { ok: false }> | undefined;
   let sawJson = false;
@@ -35,13 +54,22 @@ export async function probe(
     const method = init?.method === 'GET' || init?.method === 'DELETE' ? init.method : 'POST';
     if (method === 'GET') return new Response(null, { status: 405 });
     const wanted = Object.fromEntries([...new Headers(init?.headers)].filter(([name]) => name !== 'authorization' && name !== 'host'));
-    const response = await upstream.send({
-      method,
-      url,
-      headers: { ...wanted, 'accept-encoding': 'identity', ...headers },
-      body: typeof init?.body === 'string' ? Buffer.from(init.body, 'utf8') : undefined,
-      signal: init?.signal ? AbortSignal.any([limit, init.signal]) : limit,
-    });
+    const body = typeof init?.body === 'string' ? init.body : undefined;
+    let response: UpstreamResponse;
+    try {
+      response = await upstream.send({
+        method,
+        url,
+        headers: { ...wanted, 'accept-encoding': 'identity', ...headers },
+        body: body === undefined ? undefined : Buffer.from(body, 'utf8'),
+        signal: init?.signal ? AbortSignal.any([limit, init.signal]) : limit,
+        ...(environment ? { environment } : {}),
+      });
+    } catch (error) {
+      // Some commands of the older era end when they hear what they don't know; how they take initialize is what counts.
+      if (isCommand && codeOf(error) === 'CULVERT_UPSTREAM_EXITED' && body?.includes('"server/discover"') === true) return notKnown(body);
+      throw error;
+    }
     const mediaType = mediaTypeOf(response.headers);
     const { status } = response;
     sawJson ||= status < 300 && (mediaType === 'application/json' || mediaType === 'text/event-stream');
@@ -71,7 +99,7 @@ export async function probe(
     { name: 'culvert', version: '1' },
     { versionNegotiation: { mode: 'auto' }, jsonSchemaValidator: anySchema as never },
   );
-  const transport = new StreamableHTTPClientTransport(new URL(url.origin + url.pathname), { fetch: send });
+  const transport = new StreamableHTTPClientTransport(isCommand ? NOWHERE : new URL(url.origin + url.pathname), { fetch: send });
   try {
     await client.connect(transport, { timeout: timeoutMs, signal: limit });
     const tools: { name: string; definition: string }[] = [];
@@ -100,11 +128,19 @@ export async function probe(
     return {
       ok: false,
       what: 'not-mcp',
-      message: `${shown} answers, but not as an MCP server (Streamable HTTP). Check the path; many servers want /mcp at the end.`,
+      message: isCommand
+        ? `The command runs, but does not speak as an MCP server over its standard input and output. Check it and its arguments.`
+        : `${shown} answers, but not as an MCP server (Streamable HTTP). Check the path; many servers want /mcp at the end.`,
     };
   } finally {
     await client.close().catch(() => undefined);
   }
+}
+
+/** The answer of a server that does not know a method. */
+function notKnown(body: string): Response {
+  const { id } = JSON.parse(body) as { id: unknown };
+  return Response.json({ jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found' } });
 }
 
 function refusedCredential(status: number, sent: boolean, shown: string): Extract<Probe, { ok: false }> {
@@ -119,8 +155,9 @@ function refusedCredential(status: number, sent: boolean, shown: string): Extrac
 
 function fromUpstream(error: UpstreamError): Probe {
   if (error.leg === 'tls') return { ok: false, what: 'tls', message: error.message };
+  if (error.leg === 'start') return { ok: false, what: 'command', message: error.message };
   if (error.leg === 'timeout') return { ok: false, what: 'slow', message: error.message };
-  if (error.leg === 'resolve' || error.leg === 'connect' || error.leg === 'redirect')
+  if (error.leg === 'resolve' || error.leg === 'connect' || error.leg === 'ssh' || error.leg === 'redirect')
     return { ok: false, what: 'url', message: error.message };
   return { ok: false, what: 'broken', message: error.message };
 }

@@ -32,4 +32,6 @@ export interface UpstreamResponse {
 export interface Upstream extends Disposable {
   /** Sends a request and resolves with the head of the response. Throws UpstreamError. */
   send(request: UpstreamRequest): Promise<UpstreamResponse>;
+  /** Resolves once nothing is left of what was disposed: processes that were told to end, connections. */
+  settled?(): Promise<void>;
 }

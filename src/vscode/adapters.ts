@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { Emitter } from '../common/disposable.ts';
 import type { Logger } from '../common/logger.ts';
 import type { SecretStore } from '../credentials/vault.ts';
+import type { Limits } from '../tunnel/limits.ts';
 import type { ProxyEnvironment } from '../upstream/proxies.ts';
 import type { Principal } from '../mcp/principal.ts';
 import { SETTINGS } from './names.ts';
@@ -58,6 +59,16 @@ export const settings = {
   listen: (): 'socket' | 'loopback' =>
     vscode.workspace.getConfiguration().get<string>(SETTINGS.listen, 'socket') === 'loopback' ? 'loopback' : 'socket',
   recordArguments: (): boolean => vscode.workspace.getConfiguration().get<string>(SETTINGS.auditArguments, 'redacted') !== 'digest',
+  limits(): Pick<Limits, 'requestBytes' | 'streamsPerClient'> {
+    const read = (key: string, standard: number, max: number) => {
+      const value = vscode.workspace.getConfiguration().get<number>(key, standard);
+      return Number.isInteger(value) && value >= 1 && value <= max ? value : standard;
+    };
+    return {
+      requestBytes: read(SETTINGS.requestMegabytes, 16, 256) * 1024 * 1024,
+      streamsPerClient: read(SETTINGS.streamsPerAgent, 64, 1000),
+    };
+  },
   /** Proxies: the editor's own settings, else those of the environment. */
   proxies(): ProxyEnvironment {
     const configuration = vscode.workspace.getConfiguration('http');

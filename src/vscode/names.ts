@@ -67,6 +67,8 @@ export const SETTINGS = {
   definition: 'culvert.definition',
   listen: 'culvert.listen',
   auditArguments: 'culvert.audit.arguments',
+  requestMegabytes: 'culvert.limits.requestMegabytes',
+  streamsPerAgent: 'culvert.limits.streamsPerAgent',
 } as const;
 
 /** Id of the MCP server definition provider. */

@@ -20,6 +20,7 @@ import { StatusBar } from './statusBar.ts';
 import { ActivityView } from './views/activityView.ts';
 import { CredentialsView } from './views/credentialsView.ts';
 import { GrantsView } from './views/grantsView.ts';
+import { WarningDecorations } from './views/serverWarnings.ts';
 import { LeakWarningsView } from './views/leakWarningsView.ts';
 
 /** Time that running calls get when the window closes, milliseconds. VS Code ends the extension host after five seconds. */
@@ -127,6 +128,7 @@ export class Runtime implements vscode.Disposable {
       approvalTimeoutMs: () => settings.approvalTimeoutMs(),
       recordArguments: () => settings.recordArguments(),
       proxies: () => settings.proxies(),
+      limits: settings.limits(),
     });
     this.#running.push(tunnel);
     const app: App = { core, tunnel, logger, prompt, principal };
@@ -143,6 +145,7 @@ export class Runtime implements vscode.Disposable {
     this.#running.push(
       core.servers.onDidChange(issueShared),
       new GrantsView(app),
+      vscode.window.registerFileDecorationProvider(new WarningDecorations()),
       this.#activity,
       new LeakWarningsView(app),
       new CredentialsView(app),

@@ -1,19 +1,23 @@
 /**
- * Runs the official server suites against the reference server, once directly and once through the tunnel, and compares every check.
+ * Runs the official server suites against the reference server, once directly and once through the tunnel, and compares every check: over
+ * HTTP, and over stdio through the bridge.
  *
- *     npm run conformance -- [--through tunnel|forwarder] [--revision 2025-11-25|2026-07-28] [--output <folder>]
+ *     npm run conformance -- [--through tunnel,bridge|forwarder] [--revision 2025-11-25|2026-07-28] [--output <folder>]
  *
  * `--through forwarder` leaves the tunnel out, to see what the way to it does on its own. Exit code 1 on any difference.
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startTunnel } from '../../src/tunnel/index.ts';
+import { build } from 'esbuild';
+import { startTunnel, type HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { startForwarder } from './forwarder.ts';
 import { startReferenceServer } from './server.ts';
+import { startStdioAdapter } from './stdioAdapter.ts';
+import { isOfStdio } from './stdioView.ts';
 
 /** Revisions whose suites are run, each on its own wire. */
 const REVISIONS = ['2025-11-25', '2026-07-28'];
@@ -32,49 +36,145 @@ type Report = Map<string, Check[]>;
 
 interface Difference {
   readonly revision: string;
+  readonly through: string;
   readonly scenario: string;
   readonly check: string;
-  readonly direct: string;
-  readonly through: string;
+  readonly before: string;
+  readonly after: string;
   readonly message: string | undefined;
 }
 
+/** Gives `run` a URL that leads to a reference server of its own: nothing that one run leaves behind can make the other differ. */
+type Way = <T>(run: (url: string) => Promise<T>) => Promise<T>;
+
+/** Two ways that must look the same to the suites. */
+interface Comparison {
+  readonly direct: Way;
+  readonly through: Way;
+  /** Whether a check says something about what is between the two; what doesn't is left out. */
+  readonly counts: (scenario: string, check: string) => boolean;
+}
+
 const { values: options } = parseArgs({
-  options: { through: { type: 'string', default: 'tunnel' }, revision: { type: 'string' }, output: { type: 'string' } },
+  options: { through: { type: 'string', default: 'tunnel,bridge' }, revision: { type: 'string' }, output: { type: 'string' } },
 });
+
+const direct: Way = async (run) => {
+  const reference = await startReferenceServer();
+  try {
+    return await run(reference.url);
+  } finally {
+    await reference.close();
+  }
+};
+
+const throughForwarder: Way = (run) =>
+  direct(async (url) => {
+    const { hostname, port, pathname } = new URL(url);
+    const forwarder = await startForwarder({ address: { host: hostname, port: Number(port) }, path: pathname });
+    try {
+      return await run(forwarder.url);
+    } finally {
+      await forwarder.close();
+    }
+  });
+
+const throughTunnel: Way = (run) =>
+  withTunnel(async (tunnel) => {
+    if (tunnel.socketPath === undefined) throw new Error('The tunnel has no socket.');
+    const forwarder = await startForwarder({ address: { socketPath: tunnel.socketPath }, path: tunnel.path, token: tunnel.token });
+    try {
+      return await run(forwarder.url);
+    } finally {
+      await forwarder.close();
+    }
+  });
+
+const overStdio: Way = (run) => withAdapter([join(import.meta.dirname, 'stdioServer.ts')], run);
+
+const throughBridge: Way = (run) =>
+  withTunnel(async (tunnel) => {
+    const folder = mkdtempSync(join(tmpdir(), 'culvert-bridge-'));
+    const outfile = join(folder, 'bridge.cjs');
+    try {
+      const entryPoints = [join(import.meta.dirname, '../../src/bridge/main.ts')];
+      await build({ entryPoints, bundle: true, minify: true, platform: 'node', format: 'cjs', target: 'node20', outfile });
+      const { serverId, capabilityStem, runtimeFolder } = tunnel;
+      return await withAdapter([outfile, '--server', serverId, '--capability', capabilityStem, '--runtime', runtimeFolder], run);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+const COMPARISONS: Readonly<Record<string, Comparison>> = {
+  tunnel: { direct, through: throughTunnel, counts: () => true },
+  forwarder: { direct, through: throughForwarder, counts: () => true },
+  bridge: { direct: overStdio, through: throughBridge, counts: isOfStdio },
+};
+
+function withTunnel<T>(run: (tunnel: HeadlessTunnel) => Promise<T>): Promise<T> {
+  return direct(async (url) => {
+    const tunnel = await startTunnel({
+      upstream: { url },
+      auth: { placement: { kind: 'bearer' }, value: 'sk-conformance-0123456789abcdef' },
+      access: 'everything',
+    });
+    try {
+      return await run(tunnel);
+    } finally {
+      await tunnel.close();
+    }
+  });
+}
+
+async function withAdapter<T>(args: readonly string[], run: (url: string) => Promise<T>): Promise<T> {
+  const adapter = await startStdioAdapter({ command: process.execPath, args: ['--disable-warning=ExperimentalWarning', ...args] });
+  try {
+    return await run(adapter.url);
+  } finally {
+    await adapter.close();
+  }
+}
 
 async function main(): Promise<number> {
   const output = options.output ?? mkdtempSync(join(tmpdir(), 'culvert-conformance-'));
   const revisions = REVISIONS.filter((revision) => options.revision === undefined || revision === options.revision);
   const differences: Difference[] = [];
   const counted = { scenarios: 0, checks: 0, passed: 0, failed: 0 };
+  let empty = revisions.length === 0;
   try {
-    for (const revision of revisions) {
-      // A server of its own for each run: nothing that one leaves behind can make the other differ.
-      const direct = await withReference((url) => suite(url, revision, join(output, revision, 'direct')));
-      const through = await withReference((url) => withWay(url, (way) => suite(way, revision, join(output, revision, options.through))));
-      const found = compare(revision, direct, through);
-      differences.push(...found);
-      const checks = [...direct.values()].flat();
-      const passed = checks.filter(({ status }) => status === 'SUCCESS').length;
-      const failed = checks.filter(({ status }) => status === 'FAILURE').length;
-      counted.scenarios += direct.size;
-      counted.checks += checks.length;
-      counted.passed += passed;
-      counted.failed += failed;
-      console.log(
-        `${revision}: ${direct.size} scenarios, ${checks.length} checks directly (${passed} passed, ${failed} failed), ${found.length} different through the ${options.through}`,
-      );
+    for (const through of options.through.split(',')) {
+      const comparison = COMPARISONS[through];
+      if (!comparison) throw new Error(`There is no way ${through}; there are ${Object.keys(COMPARISONS).join(', ')}.`);
+      for (const revision of revisions) {
+        const folder = join(output, revision, through);
+        const before = await comparison.direct((url) => suite(url, revision, join(folder, 'direct')));
+        const after = await comparison.through((url) => suite(url, revision, join(folder, 'through')));
+        const left = only(before, comparison);
+        const found = compare(left, only(after, comparison)).map((difference) => ({ revision, through, ...difference }));
+        differences.push(...found);
+        const checks = [...left.values()].flat();
+        const passed = checks.filter(({ status }) => status === 'SUCCESS').length;
+        const failed = checks.filter(({ status }) => status === 'FAILURE').length;
+        const leftOut = [...before.values()].flat().length - checks.length;
+        counted.scenarios += left.size;
+        counted.checks += checks.length;
+        counted.passed += passed;
+        counted.failed += failed;
+        empty ||= passed === 0;
+        console.log(
+          `${revision} ${through}: ${left.size} scenarios, ${checks.length} checks directly (${passed} passed, ${failed} failed${leftOut > 0 ? `, ${leftOut} more left out` : ''}), ${found.length} different`,
+        );
+      }
     }
   } finally {
     if (options.output === undefined) rmSync(output, { recursive: true, force: true });
   }
-  for (const { revision, scenario, check, direct, through, message } of differences) {
+  for (const { revision, through, scenario, check, before, after, message } of differences) {
     console.log(
-      `  ${revision} ${scenario} ${check}: directly ${direct}, through the ${options.through} ${through}${message === undefined ? '' : ` (${message})`}`,
+      `  ${revision} ${scenario} ${check}: directly ${before}, through the ${through} ${after}${message === undefined ? '' : ` (${message})`}`,
     );
   }
-  const empty = counted.checks === 0;
   console.log(
     `conformance: ${empty ? 'NOTHING RAN' : differences.length === 0 ? 'OK' : 'DIFFERENT'}, ${counted.checks} checks in ${counted.scenarios} scenarios of ${revisions.length} revisions, ` +
       `${differences.length} differences (reference server: ${counted.passed} passed, ${counted.failed} failed)`,
@@ -82,39 +182,14 @@ async function main(): Promise<number> {
   return empty || differences.length > 0 ? 1 : 0;
 }
 
-async function withReference<T>(run: (url: string) => Promise<T>): Promise<T> {
-  const reference = await startReferenceServer();
-  try {
-    return await run(reference.url);
-  } finally {
-    await reference.close();
+/** The checks that count in a comparison. */
+function only(report: Report, { counts }: Comparison): Report {
+  const out: Report = new Map();
+  for (const [scenario, checks] of report) {
+    const kept = checks.filter(({ id }) => counts(scenario, id));
+    if (kept.length > 0) out.set(scenario, kept);
   }
-}
-
-/** Gives `run` a plain URL that leads to `url` through the tunnel, or through the forwarder alone. */
-async function withWay<T>(url: string, run: (way: string) => Promise<T>): Promise<T> {
-  const upstream = new URL(url);
-  if (options.through === 'forwarder') {
-    const forwarder = await startForwarder({ address: { host: upstream.hostname, port: Number(upstream.port) }, path: upstream.pathname });
-    try {
-      return await run(forwarder.url);
-    } finally {
-      await forwarder.close();
-    }
-  }
-  const tunnel = await startTunnel({
-    upstream: { url },
-    auth: { placement: { kind: 'bearer' }, value: 'sk-conformance-0123456789abcdef' },
-    access: 'everything',
-  });
-  if (tunnel.socketPath === undefined) throw new Error('The tunnel has no socket.');
-  const forwarder = await startForwarder({ address: { socketPath: tunnel.socketPath }, path: tunnel.path, token: tunnel.token });
-  try {
-    return await run(forwarder.url);
-  } finally {
-    await forwarder.close();
-    await tunnel.close();
-  }
+  return out;
 }
 
 /** Runs everything a revision requires, and what is not scored along with it. */
@@ -135,14 +210,19 @@ async function suite(url: string, revision: string, folder: string): Promise<Rep
   const report: Report = new Map();
   for (const entry of readdirSync(folder).sort()) {
     const scenario = /^server-(.+)-\d{4}-\d\d-\d\dT/.exec(entry)?.[1] ?? entry;
-    report.set(scenario, JSON.parse(readFileSync(join(folder, entry, 'checks.json'), 'utf8')) as Check[]);
+    const file = join(folder, entry, 'checks.json');
+    // A scenario that breaks down leaves none.
+    report.set(
+      scenario,
+      existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Check[]) : [{ id: 'scenario', status: 'BROKE DOWN' }],
+    );
   }
   return report;
 }
 
 /** Every check whose status differs, or that only one side has. Checks of the same id are told apart by their order. */
-function compare(revision: string, direct: Report, through: Report): Difference[] {
-  const differences: Difference[] = [];
+function compare(direct: Report, through: Report): Omit<Difference, 'revision' | 'through'>[] {
+  const differences: Omit<Difference, 'revision' | 'through'>[] = [];
   for (const scenario of new Set([...direct.keys(), ...through.keys()])) {
     const left = numbered(direct.get(scenario));
     const right = numbered(through.get(scenario));
@@ -151,11 +231,10 @@ function compare(revision: string, direct: Report, through: Report): Difference[
       const b = right.get(check);
       if (a?.status === b?.status) continue;
       differences.push({
-        revision,
         scenario,
         check,
-        direct: a?.status ?? 'absent',
-        through: b?.status ?? 'absent',
+        before: a?.status ?? 'absent',
+        after: b?.status ?? 'absent',
         message: b?.errorMessage ?? a?.errorMessage,
       });
     }

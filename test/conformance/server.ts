@@ -2,6 +2,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createInterface } from 'node:readline';
+import { PassThrough } from 'node:stream';
 import {
   CLIENT_CAPABILITIES_META_KEY,
   completable,
@@ -26,11 +28,14 @@ import {
   type InputRequiredResult,
   type JSONRPCMessage,
   type McpHttpHandler,
+  type McpServerFactory,
   type RequestStateCodec,
   type ServerContext,
+  type ServerNotifier,
 } from '@modelcontextprotocol/server';
+import { serveStdio, StdioServerTransport } from '@modelcontextprotocol/server/stdio';
 import { z } from 'zod';
-import { addTasks, refuseWithoutTasks, TaskBoard, TASKS_EXTENSION } from './tasks.ts';
+import { addTasks, refuseWithoutTasks, TaskBoard, taskRefusal, TASKS_EXTENSION } from './tasks.ts';
 import { serveWeb } from './webHandler.ts';
 
 /** A running reference server. */
@@ -57,7 +62,7 @@ const text = (value: string): CallToolResult => ({ content: [{ type: 'text', tex
 export async function startReferenceServer(): Promise<ReferenceServer> {
   const codec = createRequestStateCodec<string>({ key: randomBytes(32) });
   const board = new TaskBoard();
-  const modern: McpHttpHandler = createMcpHandler(() => build('modern', codec, board, () => modern), { legacy: 'reject' });
+  const modern: McpHttpHandler = createMcpHandler(() => build('modern', codec, board, () => modern.notify), { legacy: 'reject' });
   const sessions = new Map<string, WebStandardStreamableHTTPServerTransport>();
 
   const legacy = async (request: Request): Promise<Response> => {
@@ -73,7 +78,7 @@ export async function startReferenceServer(): Promise<ReferenceServer> {
       onsessioninitialized: (id) => void sessions.set(id, transport),
       onsessionclosed: (id) => void sessions.delete(id),
     });
-    await build('legacy', codec, board, () => modern).connect(transport);
+    await build('legacy', codec, board, () => modern.notify).connect(transport);
     return transport.handleRequest(request);
   };
 
@@ -98,8 +103,36 @@ export async function startReferenceServer(): Promise<ReferenceServer> {
   };
 }
 
-/** One server, as it stands behind one session or one modern request. */
-function build(era: 'legacy' | 'modern', codec: RequestStateCodec<string>, board: TaskBoard, handler: () => McpHttpHandler): McpServer {
+/** The same server on the stdin and stdout of this process, in the era that its client begins with. */
+export function serveReferenceOverStdio(): void {
+  const codec = createRequestStateCodec<string>({ key: randomBytes(32) });
+  const board = new TaskBoard();
+  const factory: McpServerFactory = ({ era }) =>
+    build(era, codec, board, (server) => ({
+      toolsChanged: () => server.sendToolListChanged(),
+      promptsChanged: () => server.sendPromptListChanged(),
+    }));
+  const lines = createInterface({ input: process.stdin });
+  const accepted = new PassThrough();
+  lines.on('line', (line) => {
+    const refusal = taskRefusal(JSON.parse(line));
+    if (refusal) process.stdout.write(`${JSON.stringify(refusal)}\n`);
+    else accepted.write(`${line}\n`);
+  });
+  lines.once('close', () => accepted.end());
+  serveStdio(factory, { transport: new StdioServerTransport(accepted, process.stdout) });
+}
+
+/** Tells clients that lists changed. */
+type Announcer = Pick<ServerNotifier, 'toolsChanged' | 'promptsChanged'>;
+
+/** One server, as it stands behind one session, one modern request or one stdio connection. */
+function build(
+  era: 'legacy' | 'modern',
+  codec: RequestStateCodec<string>,
+  board: TaskBoard,
+  announcer: (server: McpServer) => Announcer,
+): McpServer {
   const list = { listChanged: true };
   const server = new McpServer(
     { name: 'culvert-conformance', version: '1.0.0' },
@@ -121,7 +154,7 @@ function build(era: 'legacy' | 'modern', codec: RequestStateCodec<string>, board
   addPrompts(server);
   if (era === 'legacy') addAskingTools(server);
   else {
-    addRoundTripTools(server, codec, handler);
+    addRoundTripTools(server, codec, () => announcer(server));
     addTasks(server, board);
   }
   return server;
@@ -371,7 +404,7 @@ function clientCapabilities({ mcpReq }: ServerContext): ClientCapabilities {
 }
 
 /** Tools that answer with a need for input, as the modern era has them. */
-function addRoundTripTools(server: McpServer, codec: RequestStateCodec<string>, handler: () => McpHttpHandler): void {
+function addRoundTripTools(server: McpServer, codec: RequestStateCodec<string>, announcer: () => Announcer): void {
   const form = (message: string, properties: Record<string, { type: 'string' } | { type: 'boolean' }>): InputRequests[string] =>
     inputRequired.elicit({ message, requestedSchema: { type: 'object', properties, required: Object.keys(properties) } });
   const question = (prompt: string, maxTokens: number): InputRequests[string] =>
@@ -439,11 +472,11 @@ function addRoundTripTools(server: McpServer, codec: RequestStateCodec<string>, 
   // Whether the client can, the SDK checks.
   tool('test_missing_capability', 'Needs sampling', () => inputRequired({ inputRequests: { ask_model: question('Say something', 50) } }));
   tool('test_trigger_tool_change', 'Announces changed tools', () => {
-    handler().notify.toolsChanged();
+    announcer().toolsChanged();
     return text('Announced');
   });
   tool('test_trigger_prompt_change', 'Announces changed prompts', () => {
-    handler().notify.promptsChanged();
+    announcer().promptsChanged();
     return text('Announced');
   });
   server.registerPrompt('test_input_required_result_prompt', { description: 'A prompt that needs input' }, (context: ServerContext) => {

@@ -208,18 +208,23 @@ export function addTasks(server: McpServer, board: TaskBoard): void {
   );
 }
 
-/**
- * The refusal of a call that needs a task from a client that has no tasks. Ahead of the SDK, which turns what a tool throws into a
- * result. `undefined` for every other request.
- */
+/** The answer to a call that needs a task from a client that has no tasks; `undefined` for every other message. */
+export function taskRefusal(message: unknown): object | undefined {
+  type Body = { id?: unknown; method?: unknown; params?: { name?: unknown; _meta?: Record<string, { extensions?: object } | undefined> } };
+  const { id, method, params } = message as Body;
+  const meta = params?._meta;
+  // The extension is one of the modern era.
+  if (!meta || method !== 'tools/call' || typeof params.name !== 'string' || !TASK_ONLY.has(params.name)) return undefined;
+  if (TASKS_EXTENSION in (meta[ENVELOPE_CAPABILITIES]?.extensions ?? {})) return undefined;
+  const { code, message: text, data } = missing();
+  return { jsonrpc: '2.0', id, error: { code, message: text, data } };
+}
+
+/** The same over HTTP. Ahead of the SDK, which turns what a tool throws into a result. */
 export async function refuseWithoutTasks(request: Request): Promise<Response | undefined> {
   if (request.method !== 'POST') return undefined;
-  type Body = { id?: unknown; method?: unknown; params?: { name?: unknown; _meta?: Record<string, { extensions?: object } | undefined> } };
-  const { id, method, params } = (await request.clone().json()) as Body;
-  if (method !== 'tools/call' || typeof params?.name !== 'string' || !TASK_ONLY.has(params.name)) return undefined;
-  if (TASKS_EXTENSION in (params._meta?.[ENVELOPE_CAPABILITIES]?.extensions ?? {})) return undefined;
-  const { code, message, data } = missing();
-  return Response.json({ jsonrpc: '2.0', id, error: { code, message, data } }, { status: 400 });
+  const refusal = taskRefusal(await request.clone().json());
+  return refusal && Response.json(refusal, { status: 400 });
 }
 
 function declares({ mcpReq }: ServerContext): boolean {

@@ -7,16 +7,21 @@ import { createMcpHandler, inputRequired, acceptedContent, McpServer, type McpHt
 import { z } from 'zod';
 import { serveWeb } from '../conformance/webHandler.ts';
 
-/** `@modelcontextprotocol/server-everything` over Streamable HTTP, in a process of its own. */
+/** `@modelcontextprotocol/server-everything` over Streamable HTTP or HTTP+SSE, in a process of its own. */
 export class EverythingServer {
   url = '';
   #child: ChildProcess | undefined;
+  readonly #transport: 'streamableHttp' | 'sse';
+
+  constructor(transport: 'streamableHttp' | 'sse' = 'streamableHttp') {
+    this.#transport = transport;
+  }
 
   /** Starts it on a free port and waits until it listens. */
   async start(): Promise<this> {
     const port = await freePort();
     const script = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
-    const child = spawn(process.execPath, [script, 'streamableHttp'], {
+    const child = spawn(process.execPath, [script, this.#transport], {
       env: { ...process.env, PORT: String(port) },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -25,11 +30,11 @@ export class EverythingServer {
     await new Promise<void>((resolve, reject) => {
       child.stderr.on('data', (text: Buffer) => {
         said += text.toString();
-        if (said.includes('listening')) resolve();
+        if (/listening|running on port/.test(said)) resolve();
       });
       child.once('exit', () => reject(new Error(`server-everything ended: ${said}`)));
     });
-    this.url = `http://127.0.0.1:${port}/mcp`;
+    this.url = `http://127.0.0.1:${port}/${this.#transport === 'sse' ? 'sse' : 'mcp'}`;
     return this;
   }
 

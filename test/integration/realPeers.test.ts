@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { Client as ModernClient, StreamableHTTPClientTransport as ModernTransport } from '@modelcontextprotocol/client';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { ElicitRequestSchema, type CallToolResult, type Progress } from '@modelcontextprotocol/sdk/types.js';
+import {
+  CreateMessageRequestSchema,
+  ElicitRequestSchema,
+  ListRootsRequestSchema,
+  LoggingMessageNotificationSchema,
+  ResourceUpdatedNotificationSchema,
+  type CallToolResult,
+  type Progress,
+} from '@modelcontextprotocol/sdk/types.js';
 import { startDemoUpstream, LEAKING_TOOL, type DemoUpstream } from '../../scripts/demo/upstream.ts';
 import { startTunnel, type HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { fetchThrough } from '../support/agent.ts';
@@ -76,6 +84,58 @@ describe('server-everything behind a gate, with the SDK’s client', function ()
     }));
     const result = await client.callTool({ name: 'trigger-elicitation-request', arguments: {} });
     assert.match(textOf(result), /Ada/);
+    await client.close();
+  });
+
+  it('carries what the server asks of the client, and what the client asks of the server, both ways at once', async () => {
+    const { client } = await legacyClient(tunnel, { sampling: {}, roots: { listChanged: true } });
+    client.setRequestHandler(CreateMessageRequestSchema, ({ params }) => ({
+      model: 'test',
+      role: 'assistant',
+      content: { type: 'text', text: `sampled ${JSON.stringify(params.messages).includes('hello') ? 'hello' : '?'}` },
+    }));
+    let asked = 0;
+    client.setRequestHandler(ListRootsRequestSchema, () => {
+      asked++;
+      return { roots: [{ uri: 'file:///größe', name: 'Größe' }] };
+    });
+    const [sampled, pong] = await Promise.all([
+      client.callTool({ name: 'trigger-sampling-request', arguments: { prompt: 'hello', maxTokens: 5 } }),
+      client.ping(),
+    ]);
+    assert.match(textOf(sampled), /sampled hello/);
+    assert.deepEqual(pong, {});
+    await client.sendRootsListChanged();
+    assert.match(textOf(await client.callTool({ name: 'get-roots-list', arguments: {} })), /Größe/);
+    assert.ok(asked > 0);
+    await client.close();
+  });
+
+  it('completes, logs and tells of changed resources', async () => {
+    const { client } = await legacyClient(tunnel);
+    const told: string[] = [];
+    const updated = new Promise<void>((resolve) =>
+      client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => {
+        told.push(params.uri);
+        resolve();
+      }),
+    );
+    const logged = new Promise<void>((resolve) => client.setNotificationHandler(LoggingMessageNotificationSchema, () => resolve()));
+    const { resourceTemplates } = await client.listResourceTemplates();
+    assert.ok(resourceTemplates.length > 0);
+    const completed = await client.complete({
+      ref: { type: 'ref/prompt', name: 'completable-prompt' },
+      argument: { name: 'department', value: '' },
+    });
+    assert.ok(completed.completion.values.length > 0);
+    await client.setLoggingLevel('debug');
+    await client.callTool({ name: 'toggle-simulated-logging', arguments: {} });
+    const uri = 'demo://resource/dynamic/text/1';
+    await client.subscribeResource({ uri });
+    await client.callTool({ name: 'toggle-subscriber-updates', arguments: {} });
+    await Promise.all([updated, logged]);
+    assert.ok(told.includes(uri));
+    await client.unsubscribeResource({ uri });
     await client.close();
   });
 

@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict';
-import { getEventListeners } from 'node:events';
+import { getEventListeners, once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
 import https from 'node:https';
 import net, { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import zlib from 'node:zlib';
 import { UpstreamError } from '../../src/common/errors.ts';
-import { HttpUpstream } from '../../src/upstream/httpUpstream.ts';
+import { HttpUpstream, type HttpUpstreamOptions } from '../../src/upstream/httpUpstream.ts';
+import { IDLE_SOCKET_MS, MAX_CONNECTION_AGE_MS, MAX_ERROR_BODY_BYTES, TCP_KEEP_ALIVE_MS } from '../../src/upstream/limits.ts';
 import type { UpstreamRequest, UpstreamResponse } from '../../src/upstream/upstream.ts';
 import { probe } from '../../src/upstream/probe.ts';
-import { selfSigned } from '../support/certificate.ts';
+import { Authority, selfSigned } from '../support/certificate.ts';
 import { FakeServer, answerJson, beginStream, event, idOf, resultFor } from '../support/fakeServer.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { madeUpSecret, tracesIn } from '../support/secrets.ts';
 import { EverythingServer, ModernServer } from './bridgePeers.ts';
 
@@ -182,6 +189,429 @@ describe('HttpUpstream', () => {
   });
 });
 
+describe('HttpUpstream under faults', () => {
+  const closing: (() => unknown)[] = [];
+  let server: FakeServer;
+  beforeEach(async () => {
+    server = await new FakeServer().start();
+    server.behave = (_seen, response) => answerJson(response, '{}');
+  });
+  afterEach(async () => {
+    for (const close of closing.splice(0).reverse()) await close();
+    await server.stop();
+  });
+
+  const open = (options: HttpUpstreamOptions = {}) => {
+    const upstream = new HttpUpstream({ proxies: {}, ...options });
+    closing.push(() => upstream.dispose());
+    return upstream;
+  };
+  const request = (url: string, part: Partial<UpstreamRequest> = {}): UpstreamRequest => ({
+    method: 'POST',
+    url: new URL(url),
+    headers: {},
+    body: Buffer.from('{"id":1}'),
+    signal: new AbortController().signal,
+    ...part,
+  });
+  const get = { method: 'GET', body: undefined } as const;
+  const ask = async (upstream: HttpUpstream, url = server.url, part: Partial<UpstreamRequest> = {}) => {
+    const { body } = await upstream.send(request(url, part));
+    return (await body.collect(100_000))?.toString();
+  };
+  const fails = (outcome: Promise<unknown>, code: string, leg: UpstreamError['leg'], words: RegExp) =>
+    assert.rejects(outcome, (error: unknown) => {
+      assert.ok(error instanceof UpstreamError, String(error));
+      assert.deepEqual([error.code, error.leg], [code, leg], error.message);
+      assert.match(error.message, words);
+      return true;
+    });
+  /** A server that does with every connection what a test says, and counts what came in. */
+  const raw = async (serve: (socket: net.Socket, number: number) => void) => {
+    let count = 0;
+    const sockets = new Set<net.Socket>();
+    const heard: string[] = [];
+    const listening = net.createServer((socket) => {
+      sockets.add(socket.on('error', () => undefined));
+      const number = ++count;
+      socket.on('data', (bytes: Buffer) => (heard[number - 1] = (heard[number - 1] ?? '') + bytes.toString('latin1')));
+      serve(socket, number);
+    });
+    const at = await listen(listening);
+    closing.push(() => {
+      for (const socket of sockets) socket.destroy();
+      return new Promise((resolve) => listening.close(resolve));
+    });
+    return { url: `http://${at}/mcp`, heard, sockets, connections: () => count };
+  };
+  const OK = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}';
+  const answered = async (socket: net.Socket) => {
+    await once(socket, 'data');
+    socket.write(OK);
+  };
+  /** What is left of an answer when its last byte was read: the client puts the connection back a moment later. */
+  const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+  describe('repeats', () => {
+    it('a request of which nothing was sent, whatever its method', async () => {
+      let first: net.Socket | undefined;
+      const peer = await raw((socket, number) => {
+        if (number === 1) first = socket;
+        void answered(socket);
+      });
+      const upstream = open();
+      assert.equal(await ask(upstream, peer.url), '{}');
+      await settle();
+      // The reset is on its way before the next request can be written, and is noticed as late as can be.
+      first?.resetAndDestroy();
+      assert.equal(await ask(upstream, peer.url), '{}');
+      assert.deepEqual(
+        peer.heard.map((text) => text.split('POST ').length - 1),
+        [1, 1],
+      );
+    });
+
+    it('a GET that got no answer, once', async () => {
+      const peer = await raw((socket, number) => {
+        if (number === 1) void once(socket, 'data').then(() => socket.resetAndDestroy());
+        else void answered(socket);
+      });
+      assert.equal(await ask(open(), peer.url, get), '{}');
+      assert.equal(peer.connections(), 2);
+      const never = await raw((socket) => void once(socket, 'data').then(() => socket.end()));
+      await fails(ask(open(), never.url, get), 'CULVERT_UPSTREAM_BROKE', 'request', /broke before an answer came/);
+      assert.equal(never.connections(), 2);
+    });
+
+    for (const method of ['POST', 'DELETE'] as const)
+      for (const [how, end] of [
+        ['closed', (socket: net.Socket) => void socket.end()],
+        ['reset', (socket: net.Socket) => void socket.resetAndDestroy()],
+        ['closed within the head', (socket: net.Socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-')],
+      ] as const)
+        it(`no ${method} that may have been carried out: the connection was ${how}`, async () => {
+          const fresh = await raw((socket) => void once(socket, 'data').then(() => end(socket)));
+          const outcome = ask(open(), fresh.url, method === 'DELETE' ? { method, body: undefined } : {});
+          await assert.rejects(outcome, (error: UpstreamError) => ['request', 'response'].includes(error.leg));
+          assert.equal(fresh.connections(), 1);
+          // The same on a connection that served before.
+          const used = await raw((socket) => {
+            void answered(socket).then(async () => {
+              await once(socket, 'data');
+              end(socket);
+            });
+          });
+          const upstream = open();
+          await ask(upstream, used.url);
+          await settle();
+          await assert.rejects(ask(upstream, used.url, method === 'DELETE' ? { method, body: undefined } : {}));
+          assert.equal(used.connections(), 1);
+        });
+
+    it('nothing where nobody listens', async () => {
+      let asked = 0;
+      const { url } = server;
+      const port = Number(new URL(url).port);
+      await server.stop();
+      const upstream = open({
+        resolve: (_name, _options, callback) => {
+          asked++;
+          callback(null, [{ address: '127.0.0.1', family: 4 }]);
+        },
+      });
+      await fails(ask(upstream, `http://devbox:${port}/`), 'CULVERT_UPSTREAM_REFUSED', 'connect', /Nothing listens at devbox:\d+/);
+      assert.equal(asked, 1);
+      await server.start();
+    });
+  });
+
+  it('goes on after a server that was started again', async () => {
+    const upstream = open();
+    const first = await raw((socket) => void answered(socket));
+    assert.equal(await ask(upstream, first.url), '{}');
+    const { port } = new URL(first.url);
+    await settle();
+    await closing.pop()?.();
+    await fails(ask(upstream, first.url), 'CULVERT_UPSTREAM_REFUSED', 'connect', /Nothing listens/);
+    const again = net.createServer((socket) => void answered(socket.on('error', () => undefined)));
+    await new Promise<void>((resolve) => again.listen(Number(port), '127.0.0.1', resolve));
+    assert.equal(await ask(upstream, first.url), '{}');
+    again.close();
+  });
+
+  it('uses no connection again that outlived its idle time, as after sleep', async () => {
+    let now = Date.now();
+    const upstream = open({ now: () => now });
+    await ask(upstream);
+    await settle();
+    await ask(upstream);
+    await settle();
+    assert.equal(server.connections, 1);
+    now += IDLE_SOCKET_MS + 1;
+    await ask(upstream);
+    assert.equal(server.connections, 2);
+    await settle();
+    now -= 60 * 60_000;
+    await ask(upstream);
+    assert.equal(server.connections, 2);
+  });
+
+  it('lets a stream go on that lives through the change', async () => {
+    let now = Date.now();
+    let end: (() => void) | undefined;
+    server.behave = (seen, response) => {
+      if (seen.method !== 'GET') {
+        answerJson(response, '{}');
+        return;
+      }
+      beginStream(response);
+      end = () => response.end('data: late\n\n');
+    };
+    const upstream = open({ now: () => now });
+    const { body } = await upstream.send(request(server.url, get));
+    now += MAX_CONNECTION_AGE_MS + 1;
+    await ask(upstream);
+    end?.();
+    assert.equal((await body.collect(100))?.toString(), 'data: late\n\n');
+  });
+
+  it('resolves a name anew for a new connection, and a steady one after a while', async () => {
+    const other = await new FakeServer().start();
+    closing.push(() => other.stop());
+    other.behave = (_seen, response) => answerJson(response, '"other"');
+    let now = Date.now();
+    const names: string[] = [];
+    let path = '127.0.0.1';
+    const upstream = open({
+      now: () => now,
+      resolve: (name, _options, callback) => {
+        names.push(name);
+        callback(null, [{ address: path, family: 4 }]);
+      },
+    });
+    const url = `http://devbox:${new URL(server.url).port}/`;
+    assert.equal(await ask(upstream, url), '{}');
+    await settle();
+    path = '127.0.0.2';
+    assert.equal(await ask(upstream, url), '{}', 'the connection that is open is used');
+    assert.deepEqual(names, ['devbox']);
+    now += MAX_CONNECTION_AGE_MS + 1;
+    // Nothing listens at the new address on this port.
+    await fails(ask(upstream, url), 'CULVERT_UPSTREAM_REFUSED', 'connect', /Nothing listens/);
+    assert.deepEqual(names, ['devbox', 'devbox']);
+  });
+
+  describe('addresses', () => {
+    const leading =
+      (...addresses: string[]): HttpUpstreamOptions['resolve'] =>
+      (_name, _options, callback) =>
+        callback(
+          null,
+          addresses.map((address) => ({ address, family: net.isIP(address) })),
+        );
+    const at = (host: string) => `http://${host}:${new URL(server.url).port}/mcp`;
+
+    it('follows what the user named', async () => {
+      for (const host of ['127.0.0.1', 'localhost', '127.1', 'devbox', 'box.local', 'x.internal'])
+        assert.equal(await ask(open({ resolve: leading('127.0.0.1') }), at(host)), '{}', host);
+    });
+
+    it('does not follow a public name to this machine, the link, or metadata', async () => {
+      for (const address of ['127.0.0.1', '::1', '0.0.0.0', '::ffff:127.0.0.1', '169.254.169.254', 'fe80::1', 'fd00:ec2::254'])
+        await fails(
+          ask(open({ resolve: leading(address) }), at('mcp.example.com')),
+          'CULVERT_UPSTREAM_ADDRESS',
+          'resolve',
+          /mcp\.example\.com leads to .*DNS rebinding/,
+        );
+      await fails(
+        ask(open({ resolve: leading('169.254.169.254') }), at('metadata.google.internal')),
+        'CULVERT_UPSTREAM_ADDRESS',
+        'resolve',
+        /metadata service/,
+      );
+      await fails(ask(open({ resolve: leading('10.0.0.1') }), at('localhost')), 'CULVERT_UPSTREAM_ADDRESS', 'resolve', /private network/);
+      assert.equal(server.connections, 0);
+    });
+
+    it('reaches only the public where a server named the URL', async () => {
+      const strict = (...addresses: string[]) => open({ addresses: 'public', resolve: leading(...addresses) });
+      for (const host of ['127.0.0.1', '127.1', '0x7f000001', '[::1]', '[::ffff:127.0.0.1]', 'localhost', 'mcp.example.com'])
+        await fails(ask(strict('127.0.0.1'), at(host)), 'CULVERT_UPSTREAM_ADDRESS', 'resolve', /an address of this machine/);
+      await fails(ask(strict('10.0.0.1', '192.168.0.1'), at('mcp.example.com')), 'CULVERT_UPSTREAM_ADDRESS', 'resolve', /private network/);
+      assert.equal(server.connections, 0);
+    });
+  });
+
+  describe('limits', () => {
+    it('for a connection counts the name too', () =>
+      fails(
+        ask(open({ resolve: () => undefined, limits: { connectTimeoutMs: 100 } }), 'http://devbox:1/'),
+        'CULVERT_UPSTREAM_CONNECT_TIMEOUT',
+        'timeout',
+        /devbox:1 did not accept a connection within 0\.1 seconds/,
+      ));
+
+    it('for the first byte, and none for what follows', async () => {
+      const upstream = open({ limits: { firstByteTimeoutMs: 300 } });
+      server.behave = () => undefined;
+      await fails(ask(upstream), 'CULVERT_UPSTREAM_ANSWER_TIMEOUT', 'timeout', /did not answer within 0\.3 seconds/);
+      let end: (() => void) | undefined;
+      server.behave = (_seen, response) => {
+        beginStream(response);
+        end = () => response.end('data: late\n\n');
+      };
+      const { body } = await upstream.send(request(server.url));
+      setTimeout(() => end?.(), 2_000);
+      assert.equal((await body.collect(100))?.toString(), 'data: late\n\n');
+    });
+
+    it('for the body of an answer that says no', async () => {
+      server.behave = (_seen, response) => {
+        response.writeHead(500, { 'content-type': 'text/plain' });
+        response.write('because');
+      };
+      const closed = new Promise<void>((resolve) => {
+        const behave = server.behave;
+        server.behave = (seen, response, from) => {
+          response.once('close', resolve);
+          behave(seen, response, from);
+        };
+      });
+      const { body } = await open().send(request(server.url));
+      await assert.rejects(body.collect(MAX_ERROR_BODY_BYTES, { timeoutMs: 50 }), /it did not end within 0\.05 seconds/);
+      await closed;
+    });
+
+    it('reach through compression', async () => {
+      const closed = new Promise<void>((resolve) => {
+        server.behave = (_seen, response) => {
+          response.once('close', resolve);
+          const zip = zlib.createGzip();
+          zip.pipe(response.writeHead(500, { 'content-encoding': 'gzip' }));
+          zip.write('because');
+          zip.flush();
+        };
+      });
+      const { body } = await open().send(request(server.url));
+      await assert.rejects(body.collect(MAX_ERROR_BODY_BYTES, { timeoutMs: 50 }), /did not end/);
+      await closed;
+    });
+  });
+
+  it('lets 50 MB wait at the server while nobody reads them', async function () {
+    this.timeout(30_000);
+    const piece = Buffer.alloc(64 * 1024, 'x');
+    const total = 800 * piece.length;
+    let written = 0;
+    const { url, sockets } = await raw((socket) => {
+      void once(socket, 'data').then(() => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${total}\r\n\r\n`);
+        const more = () => {
+          while (written < total) {
+            written += piece.length;
+            if (!socket.write(piece)) return;
+          }
+        };
+        socket.on('drain', more);
+        more();
+      });
+    });
+    global.gc?.();
+    const before = process.memoryUsage().arrayBuffers;
+    const { body } = await open().send(request(url));
+    // Until nothing moves any more.
+    for (let last = -1; last !== written;) {
+      last = written;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    const [socket] = sockets;
+    // What the kernel keeps for both ends is not ours.
+    assert.ok((socket?.bytesWritten ?? total) < 20_000_000, `${written} of ${total} written`);
+    const waiting = process.memoryUsage().arrayBuffers - before;
+    assert.ok(waiting < 4 * 1024 * 1024, `${waiting} bytes wait`);
+    let size = 0;
+    for await (const chunk of body) size += chunk.length;
+    assert.equal(size, total);
+  });
+
+  if (process.platform === 'linux')
+    it('asks TCP whether the other side of a silent stream is still there', async () => {
+      let ours = 0;
+      server.behave = (_seen, response) => {
+        ours = response.socket?.remotePort ?? 0;
+        beginStream(response);
+      };
+      const { body } = await open().send(request(server.url, get));
+      await settle();
+      // proc_pid_net(5): the local address in hex, `tr` (2: keep-alive timer) and when it fires in 1/100 s.
+      const lines = readFileSync('/proc/net/tcp', 'utf8').split('\n');
+      const line = lines.find((text) => text.includes(`0100007F:${ours.toString(16).toUpperCase().padStart(4, '0')} 0100007F:`));
+      const [timer, when] = (line?.trim().split(/\s+/)[5] ?? '').split(':');
+      assert.equal(timer, '02', line);
+      const left = Number.parseInt(when ?? '', 16) * 10;
+      assert.ok(left > 0 && left <= TCP_KEEP_ALIVE_MS, `${left} ms`);
+      body.giveUp();
+    });
+
+  it('ends what it is doing when it is disposed, also what still connects', async () => {
+    const mute = await raw(() => undefined);
+    const early = open();
+    const connecting = fails(ask(early, mute.url.replace('http:', 'https:')), 'CULVERT_UPSTREAM_ABORTED', 'request', /given up/);
+    while (mute.connections() === 0) await new Promise(setImmediate);
+    const gone = Promise.all([...mute.sockets].map((socket) => once(socket, 'close')));
+    early.dispose();
+    await Promise.all([connecting, gone]);
+    await fails(ask(early), 'CULVERT_UPSTREAM_ABORTED', 'request', /given up/);
+  });
+
+  describe('over a socket in the file system', () => {
+    const root = new Authority();
+    const serveAt = async (listening: net.Server) => {
+      const folder = temporaryFolder();
+      const path = process.platform === 'win32' ? `\\\\.\\pipe\\culvert-test-${process.pid}` : join(folder.path, 's');
+      await new Promise<void>((resolve) => listening.listen(path, resolve));
+      closing.push(
+        () => folder.remove(),
+        () => new Promise((resolve) => listening.close(resolve)),
+      );
+      return path;
+    };
+    const handler: http.RequestListener = (request, response) =>
+      void request.resume().once('end', () => response.end(request.headers.host));
+
+    it('resolves nothing, uses no proxy, and sends the host of the URL', async () => {
+      const socketPath = await serveAt(http.createServer(handler));
+      const upstream = open({
+        socketPath,
+        proxies: { ALL_PROXY: 'http://127.0.0.1:9' },
+        resolve: () => assert.fail('nothing is to be resolved'),
+      });
+      assert.equal(await ask(upstream, 'http://mcp.example.com:81/'), 'mcp.example.com:81');
+    });
+
+    it('verifies the name of the URL', async () => {
+      const socketPath = await serveAt(https.createServer(root.issue({ hosts: ['mcp.example.com'] }), handler));
+      const tls = { authorities: root.cert };
+      assert.equal(await ask(open({ socketPath, tls }), 'https://mcp.example.com/'), 'mcp.example.com');
+      await fails(
+        ask(open({ socketPath, tls, host: '127.0.0.1 on devbox' }), 'https://127.0.0.1/'),
+        'CULVERT_UPSTREAM_TLS',
+        'tls',
+        /No safe connection to 127\.0\.0\.1 on devbox: its certificate is for another host: mcp\.example\.com/,
+      );
+    });
+
+    it('says where nothing listens', () =>
+      fails(
+        ask(open({ socketPath: join(tmpdir(), 'culvert-nothing'), host: '127.0.0.1:3000 on devbox' }), 'http://127.0.0.1:3000/'),
+        'CULVERT_UPSTREAM_FAILED',
+        'connect',
+        /No connection to 127\.0\.0\.1:3000 on devbox/,
+      ));
+  });
+});
+
 describe('probe', function () {
   this.timeout(20_000);
   let upstream: HttpUpstream;
@@ -199,7 +629,7 @@ describe('probe', function () {
 
   const value = madeUpSecret();
   const go = (url = server.url, headers: Record<string, string> = {}, timeoutMs = 5000, signal = new AbortController().signal) =>
-    probe(upstream, new URL(url), headers, signal, timeoutMs);
+    probe(upstream, new URL(url), headers, signal, { timeoutMs });
   const failsWith = async (outcome: ReturnType<typeof go>, what: string, words: RegExp) => {
     const found = await outcome;
     assert.equal(found.ok, false);

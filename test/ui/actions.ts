@@ -50,9 +50,10 @@ export async function addServer(window: Workbench, server: NewServer): Promise<v
 export async function fillAddServer(window: Workbench, server: NewServer): Promise<void> {
   const { authentication = 'Bearer token', detail, secret } = server;
   await window.inputBox(server.label, { title: step(1) });
-  await window.inputBox(server.url, { title: step(2) });
-  await window.pick(authentication, { title: step(3) });
-  let next = 4;
+  await window.pick('At a URL', { title: step(2) });
+  await window.inputBox(server.url, { title: step(3) });
+  await window.pick(authentication, { title: step(4) });
+  let next = 5;
   if (detail !== undefined) await window.inputBox(detail, { title: step(next++) });
   if (secret !== undefined) await window.inputBox(secret, { title: step(next) });
 }
@@ -140,6 +141,12 @@ export async function callAndAnswer(
   choice: string,
 ): Promise<CallResult> {
   const result = call(window, tool.id, input);
+  // A call that ended without a question tells why.
+  const unasked = result.then(({ text }) => {
+    throw new Error(`${tool.name} ended without a question: ${text}`);
+  });
+  unasked.catch(() => undefined);
+  await Promise.race([window.quickInputWith(question(tool.name)), unasked]);
   await answer(window, tool.name, choice);
   return result;
 }

@@ -45,6 +45,7 @@ describe('Add Server', () => {
     await window.inputBox('Tracker\u200b', { title: step(1), submit: false });
     await complaint(window, /invisible characters/);
     await window.inputBox('Issue Tracker', { title: step(1) });
+    await window.pick('At a URL', { title: step(2) });
 
     const refusedUrls: [url: string, complaint: RegExp][] = [
       ['tracker', /Enter a whole URL/],
@@ -54,15 +55,15 @@ describe('Add Server', () => {
       ['https://tracker.example/mcp#top', /from the # on/],
     ];
     for (const [url, expected] of refusedUrls) {
-      await window.inputBox(url, { title: step(2), submit: false });
+      await window.inputBox(url, { title: step(3), submit: false });
       await complaint(window, expected);
       await window.page.keyboard.press('Enter');
-      await window.quickInputWith(step(2));
+      await window.quickInputWith(step(3));
       assert.equal(await typed(window), url);
     }
-    await window.inputBox(upstream.url, { title: step(2) });
+    await window.inputBox(upstream.url, { title: step(3) });
 
-    await window.pick('Bearer token', { title: step(3) });
+    await window.pick('Bearer token', { title: step(4) });
     const refusedSecrets: [secret: string, complaint: RegExp][] = [
       ['short', /fewer than 8 characters/],
       [' padded-secret', /white space/],
@@ -70,7 +71,7 @@ describe('Add Server', () => {
       ['sécret-with-accents', /can’t stand in a header/],
     ];
     for (const [secret, expected] of refusedSecrets) {
-      await window.inputBox(secret, { title: step(4), submit: false });
+      await window.inputBox(secret, { title: step(5), submit: false });
       await complaint(window, expected);
     }
     assert.equal(await window.quickInput.locator('input.input').getAttribute('type'), 'password');
@@ -87,17 +88,20 @@ describe('Add Server', () => {
       authentication: 'Named header',
       detail: 'X-Api-Key',
     });
-    await window.quickInputWith(step(5));
+    await window.quickInputWith(step(6));
     await window.quickInputButton('Back');
-    await window.quickInputWith(step(4));
+    await window.quickInputWith(step(5));
     assert.equal(await typed(window), 'X-Api-Key');
     await window.quickInputButton('Back');
-    await window.quickInputWith(step(3));
+    await window.quickInputWith(step(4));
     const active = window.quickInput.locator('.monaco-list-row.focused');
     await active.filter({ hasText: 'Named header' }).waitFor();
     await window.quickInputButton('Back');
-    await window.quickInputWith(step(2));
+    await window.quickInputWith(step(3));
     assert.equal(await typed(window), 'https://kept.example/mcp');
+    await window.quickInputButton('Back');
+    await window.quickInputWith(step(2));
+    await active.filter({ hasText: 'At a URL' }).waitFor();
     await window.quickInputButton('Back');
     await window.quickInputWith(step(1));
     assert.equal(await typed(window), 'Kept');
@@ -110,7 +114,7 @@ describe('Add Server', () => {
     await fillAddServer(window, { label: 'Issue Tracker', url: upstream.url, secret: 'not-the-right-one' });
     await window.quickInputWith(`${upstream.url} refused the credential (HTTP 401)`);
     await window.pick('Enter the secret again');
-    await window.inputBox(upstream.token, { title: step(4) });
+    await window.inputBox(upstream.token, { title: step(5) });
     await window.quickInputWith('Switch tools on one by one');
     assert.match(await window.inputPlaceholder(), /^\d+ tools, \d+ of them say that they only read\. How shall access start\?$/);
     await chooseStart(window, 'Issue Tracker', 'Ask every time');
@@ -186,12 +190,12 @@ describe('Add Server', () => {
         await fillAddServer(window, { label: `After ${name}`, url, secret });
         await window.quickInputWith(says);
         await window.pick('Change the URL');
-        await window.quickInputWith(step(2));
+        await window.quickInputWith(step(3));
         assert.equal(await typed(window), url);
-        await window.inputBox(peer.url, { title: step(2) });
-        await window.pick('Bearer token', { title: step(3) });
+        await window.inputBox(peer.url, { title: step(3) });
+        await window.pick('Bearer token', { title: step(4) });
         await window.quickInputWith(/Leave empty to keep what you entered before/);
-        await window.inputBox('', { title: step(4) });
+        await window.inputBox('', { title: step(5) });
         await chooseStart(window, `After ${name}`, 'Nothing');
         await openViews(window, 'Grants');
         await window.tree('Grants').waitDescription(`After ${name}`, 'no access');

@@ -77,7 +77,7 @@ describe('Credentials and servers', () => {
     await window.command('Culvert: Edit Server…');
     await window.pick('Handbook', { title: 'Edit Server' });
     await window.pick('URL', { title: 'Edit Server: Handbook' });
-    await window.quickInputWith('The new URL.');
+    await window.quickInputWith('The URL of the MCP server.');
     assert.equal(await typed(window), wiki!.url);
     await window.inputBox(elsewhere.url, { title: 'Edit Server' });
     await window.quickInputWith('Another credential');
@@ -99,7 +99,7 @@ describe('Credentials and servers', () => {
     await window.inputBox(wiki!.url, { title: 'Edit Server' });
     await window.pick('Another credential');
     await window.pick('Bearer token', { title: 'Edit Server' });
-    await window.inputBox('third-token-of-the-wiki', { title: 'Edit Server (3/3)' });
+    await window.inputBox('third-token-of-the-wiki', { title: 'Edit Server (4/4)' });
     await window.tree('Credentials').waitDescription('Handbook credential', new RegExp(wiki!.host));
     await window.tree('Credentials').waitLabels(['Handbook credential']);
     assert.deepEqual(await call(window, await window.startMcp(/handbook_look$/)), { ok: true, text: 'look done' });

@@ -3,10 +3,10 @@ import { refuseValue } from '../../credentials/injection.ts';
 import { Secret } from '../../credentials/secret.ts';
 import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/vault.ts';
 import type { Credential } from '../../credentials/credential.ts';
-import { originOf } from '../../mcp/server.ts';
+import { bindingOf, describeBinding, destinationOf } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
-import { tryServer, urlOf } from './serverDialog.ts';
+import { confirmPlace, draftOf, tryServer, type TrialCredential } from './serverDialog.ts';
 
 async function pickCredential(app: App, title: string, given: Credential | undefined): Promise<Credential | undefined> {
   if (given) return app.core.credentials.get(given.id);
@@ -15,7 +15,7 @@ async function pickCredential(app: App, title: string, given: Credential | undef
     'Which credential?',
     app.core.credentials.list().map((credential) => ({
       label: credential.name,
-      description: credential.origins.map((o) => new URL(o).host).join(', '),
+      description: credential.origins.map(describeBinding).join(', '),
       value: credential,
     })),
   );
@@ -27,7 +27,7 @@ export async function replaceCredential(app: App, given: Credential | undefined)
   const credential = await pickCredential(app, 'Culvert: Replace Credential', given);
   if (!credential) return;
   const result = await askText(single(`Culvert: Replace ${credential.name}`), {
-    prompt: `The new value. It goes to ${credential.origins.map((o) => new URL(o).host).join(', ')} only.`,
+    prompt: `The new value. It goes to ${credential.origins.map(describeBinding).join(', ')} only.`,
     placeholder: 'paste it here',
     password: true,
     validate: (value) => refuseValue(value, credential.placement, { min: MIN_SECRET_CHARACTERS, max: MAX_SECRET_CHARACTERS }),
@@ -49,16 +49,23 @@ export async function testCredential(app: App, given: Credential | undefined): P
     void vscode.window.showWarningMessage(`No server uses ${credential.name}, so there is nowhere to test it.`);
     return;
   }
-  const opened = await app.core.credentials.vault.open(credential.id, originOf(urlOf(server)));
-  if (!opened.ok) {
-    const why =
-      opened.reason === 'other-origin'
-        ? `It is not bound to ${originOf(urlOf(server))}.`
-        : 'Its value is not in the system’s keyring. Enter it again with “Culvert: Replace Credential…”.';
-    void vscode.window.showWarningMessage(`${credential.name} can’t be used. ${why}`);
-    return;
+  const trial: TrialCredential[] = [];
+  for (const id of server.credentials) {
+    const { placement, name } = app.core.credentials.get(id) ?? { placement: undefined, name: 'A credential' };
+    const opened = await app.core.credentials.vault.open(id, bindingOf(server.upstream));
+    if (placement && opened.ok) trial.push({ placement, secret: opened.secret });
+    else {
+      const why =
+        !opened.ok && opened.reason === 'other-origin'
+          ? `It is not bound to ${destinationOf(server)}.`
+          : 'Its value is not in the system’s keyring. Enter it again with “Culvert: Replace Credential…”.';
+      void vscode.window.showWarningMessage(`${name} can’t be used. ${why}`);
+      return;
+    }
   }
-  const result = await tryServer(server.label, urlOf(server), { placement: credential.placement, secret: opened.secret });
+  const place = await confirmPlace(draftOf(server));
+  if (!place) return;
+  const result = await tryServer(server.label, place, trial, app.logger);
   if (result.ok)
     void vscode.window.showInformationMessage(
       `${credential.name} works: ${server.label} answered and lists ${result.tools.length} ${result.tools.length === 1 ? 'tool' : 'tools'}.`,

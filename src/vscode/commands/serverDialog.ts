@@ -4,37 +4,112 @@ import { MAX_CREDENTIAL_NAME_CHARACTERS, Placement, describePlacement } from '..
 import { inject, refuseValue } from '../../credentials/injection.ts';
 import { Secret } from '../../credentials/secret.ts';
 import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/vault.ts';
-import { MAX_LABEL_CHARACTERS, originOf, type Server } from '../../mcp/server.ts';
-import { HttpUpstream } from '../../upstream/httpUpstream.ts';
+import {
+  MAX_LABEL_CHARACTERS,
+  SshDestination,
+  UpstreamPlace,
+  commandDigest,
+  destinationOf,
+  isConfirmed,
+  type Server,
+  type Tls,
+} from '../../mcp/server.ts';
+import { systemClock } from '../../common/clock.ts';
+import type { Logger } from '../../common/logger.ts';
+import { visible } from '../../common/text.ts';
+import { formatCommandLine, parseCommandLine } from '../../upstream/commandLine.ts';
+import { openUpstream } from '../../upstream/open.ts';
 import type { Probe } from '../../upstream/probe.ts';
 import { settings } from '../adapters.ts';
 import { askChoice, askText, type Choice, type StepPlace, type StepResult } from '../steps.ts';
 
+/** Where a server is, in the words of the dialog. */
+export type Reach = 'url' | 'command' | 'ssh-command' | 'ssh-url';
+
 /** What the dialog has gathered so far. Kept while steps go back and forth, so that nothing typed is lost. */
 export interface Draft {
   label?: string;
+  reach?: Reach;
+  /** Host or alias for `ssh`. */
+  ssh?: string;
   url?: string;
+  /** Found out by trying: servers of the older transport are spoken to otherwise. */
+  transport?: 'http' | 'sse';
+  tls?: Tls;
+  commandLine?: string;
+  folder?: string;
+  /** Digest of the command that the user confirmed. */
+  confirmed?: string;
   authentication?: 'none' | Placement['kind'];
-  /** Header name, user name or parameter name. */
+  /** Header name, user name, parameter or variable name. */
   detail?: string;
   secret?: Secret;
 }
 
-/** The URL of a server that has one, else an empty string. */
-export function urlOf({ upstream }: Server): string {
-  return upstream.kind === 'stdio' ? '' : upstream.url;
-}
-
 /** Steps of the dialog, in order. */
-export type Step = 'label' | 'url' | 'authentication' | 'detail' | 'secret';
+export type Step = 'label' | 'reach' | 'ssh' | 'url' | 'command' | 'authentication' | 'detail' | 'secret';
+
+/** Every step, in order. */
+export const ALL_STEPS: readonly Step[] = ['label', 'reach', 'ssh', 'url', 'command', 'authentication', 'detail', 'secret'];
 
 /** Leaves out steps that the answers so far don't need. */
 export function stepsFor(draft: Draft, all: readonly Step[]): Step[] {
   const kind = draft.authentication;
+  const command = isCommand(draft);
   return all.filter((step) => {
-    if (step === 'detail') return kind === 'header' || kind === 'basic' || kind === 'query';
+    if (step === 'ssh') return draft.reach === 'ssh-command' || draft.reach === 'ssh-url';
+    if (step === 'url') return !command;
+    if (step === 'command') return command;
+    if (step === 'detail') return kind === 'header' || kind === 'basic' || kind === 'query' || kind === 'environment';
     return step === 'secret' ? kind !== 'none' : true;
   });
+}
+
+function isCommand({ reach }: Draft): boolean {
+  return reach === 'command' || reach === 'ssh-command';
+}
+
+/** The place that a draft describes. Throws Error if it is not complete. */
+export function placeOf(draft: Draft): UpstreamPlace {
+  const ssh = (draft.reach === 'ssh-command' || draft.reach === 'ssh-url') && draft.ssh !== undefined ? { ssh: draft.ssh } : {};
+  if (!isCommand(draft)) {
+    const tls = draft.tls && Object.keys(draft.tls).length > 0 ? { tls: draft.tls } : {};
+    return { kind: draft.transport ?? 'http', url: draft.url ?? '', ...tls, ...ssh };
+  }
+  const line = parseCommandLine(draft.commandLine ?? '');
+  if (typeof line === 'string') throw new Error(line);
+  const { command, args, environment } = line;
+  return {
+    kind: 'stdio',
+    command,
+    args,
+    ...(draft.folder === undefined ? {} : { folder: draft.folder }),
+    ...(Object.keys(environment).length > 0 ? { environment } : {}),
+    ...ssh,
+    ...(draft.confirmed === undefined ? {} : { confirmed: draft.confirmed }),
+  };
+}
+
+/** A draft that describes a server as it is. */
+export function draftOf({ label, upstream }: Server): Draft {
+  const ssh = upstream.ssh === undefined ? {} : { ssh: upstream.ssh };
+  if (upstream.kind !== 'stdio')
+    return {
+      label,
+      reach: upstream.ssh === undefined ? 'url' : 'ssh-url',
+      ...ssh,
+      url: upstream.url,
+      transport: upstream.kind,
+      ...(upstream.tls ? { tls: upstream.tls } : {}),
+    };
+  return {
+    label,
+    reach: upstream.ssh === undefined ? 'command' : 'ssh-command',
+    ...ssh,
+    commandLine: formatCommandLine(upstream),
+    ...(upstream.folder === undefined ? {} : { folder: upstream.folder }),
+    ...(upstream.confirmed === undefined ? {} : { confirmed: upstream.confirmed }),
+  };
 }
 
 /** Placement that a draft describes; `undefined` without a credential. */
@@ -48,6 +123,8 @@ export function placementOf(draft: Draft): Placement | undefined {
       return { kind: 'basic', username: draft.detail ?? '' };
     case 'query':
       return { kind: 'query', name: draft.detail ?? '' };
+    case 'environment':
+      return { kind: 'environment', name: draft.detail ?? '' };
     default:
       return undefined;
   }
@@ -59,6 +136,26 @@ const AUTHENTICATION: readonly Choice<'none' | Placement['kind']>[] = [
   { label: '$(account) Basic', description: 'user name and password', value: 'basic' },
   { label: '$(link) Query parameter', description: 'for example ?api_key=…, if nothing else works: URLs end up in logs', value: 'query' },
   { label: '$(circle-slash) None', description: 'the server is open', value: 'none' },
+];
+
+const COMMAND_AUTHENTICATION: readonly Choice<'none' | Placement['kind']>[] = [
+  {
+    label: '$(symbol-variable) Environment variable',
+    description: 'the process holds the secret from then on, and could pass it on',
+    value: 'environment',
+  },
+  { label: '$(circle-slash) None', description: 'the server needs no secret', value: 'none' },
+];
+
+const REACH: readonly Choice<Reach>[] = [
+  { label: '$(globe) At a URL', description: 'Streamable HTTP, or the older HTTP+SSE', value: 'url' },
+  { label: '$(terminal) By a command', description: 'Culvert starts it on this machine, as most local servers want it', value: 'command' },
+  { label: '$(remote) By a command on another machine', description: 'over SSH, with your own SSH configuration', value: 'ssh-command' },
+  {
+    label: '$(remote-explorer) At a URL that only another machine sees',
+    description: 'over SSH, such as http://127.0.0.1:3000/mcp there',
+    value: 'ssh-url',
+  },
 ];
 
 /** Runs the steps `all` over a draft, starting at `from`; resolves to false if the user gave up. */
@@ -97,18 +194,60 @@ async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (
       if (result.kind === 'value') draft.label = result.value.trim();
       return result;
     }
-    case 'url': {
+    case 'reach': {
+      const result = await askChoice(place, 'How is the server reached?', REACH, draft.reach ?? 'url');
+      if (result.kind === 'value') {
+        if (draft.reach !== result.value) {
+          delete draft.authentication;
+          delete draft.detail;
+        }
+        draft.reach = result.value;
+      }
+      return result;
+    }
+    case 'ssh': {
       const result = await askText(place, {
-        prompt: 'The URL of the MCP server (Streamable HTTP).',
-        placeholder: 'https://api.example.com/mcp',
+        prompt:
+          'The machine, as you would give it to ssh. Its key must be known, and your SSH agent or key must open it without a question.',
+        placeholder: 'me@devbox',
+        value: draft.ssh ?? '',
+        validate: (value) => firstIssue(SshDestination.safeParse(value.trim()), 'Enter a host or an alias of your SSH configuration.'),
+      });
+      if (result.kind === 'value') draft.ssh = result.value.trim();
+      return result;
+    }
+    case 'url': {
+      const far = draft.reach === 'ssh-url';
+      const result = await askText(place, {
+        prompt: far ? `The URL of the MCP server, as ${draft.ssh ?? 'that machine'} sees it.` : 'The URL of the MCP server.',
+        placeholder: far ? 'http://127.0.0.1:3000/mcp' : 'https://api.example.com/mcp',
         value: draft.url ?? '',
         validate: refuseUrl,
       });
-      if (result.kind === 'value') draft.url = result.value.trim();
+      if (result.kind === 'value' && draft.url !== result.value.trim()) {
+        draft.url = result.value.trim();
+        delete draft.transport;
+      }
+      return result;
+    }
+    case 'command': {
+      const result = await askText(place, {
+        prompt: `The command that starts the server${draft.reach === 'ssh-command' ? ` on ${draft.ssh ?? 'that machine'}` : ''}. No secret in it: that is asked for in a moment. NAME=value in front sets a variable.`,
+        placeholder: 'npx -y @modelcontextprotocol/server-filesystem /home/me/notes',
+        value: draft.commandLine ?? '',
+        validate: refuseCommand,
+      });
+      if (result.kind === 'value') draft.commandLine = result.value.trim();
       return result;
     }
     case 'authentication': {
-      const result = await askChoice(place, 'How does it authenticate?', AUTHENTICATION, draft.authentication ?? 'bearer');
+      const choices = isCommand(draft) ? COMMAND_AUTHENTICATION : AUTHENTICATION;
+      const result = await askChoice(
+        place,
+        isCommand(draft) ? 'Does it need a secret?' : 'How does it authenticate?',
+        choices,
+        draft.authentication ?? (isCommand(draft) ? 'environment' : 'bearer'),
+      );
       if (result.kind === 'value') {
         if (draft.authentication !== result.value) delete draft.detail;
         draft.authentication = result.value;
@@ -121,8 +260,9 @@ async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (
         header: ['Name of the header.', 'X-API-Key'],
         basic: ['User name.', 'me@example.com'],
         query: ['Name of the query parameter.', 'api_key'],
+        environment: ['Name of the variable.', 'API_KEY'],
       } as const;
-      const [prompt, placeholder] = prompts[kind === 'header' || kind === 'basic' ? kind : 'query'];
+      const [prompt, placeholder] = prompts[kind === 'header' || kind === 'basic' || kind === 'environment' ? kind : 'query'];
       const result = await askText(place, {
         prompt,
         placeholder,
@@ -140,10 +280,10 @@ async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (
     case 'secret': {
       const placement = placementOf(draft);
       if (!placement) return { kind: 'value', value: undefined };
-      const host = draft.url === undefined ? '' : new URL(draft.url).host;
+      const goes = isCommand(draft) ? 'given to this one command' : `sent to ${destinationOf({ upstream: placeOf(draft) })} only`;
       const kept = draft.secret;
       const result = await askText(place, {
-        prompt: `${placement.kind === 'basic' ? 'The password' : 'The secret'}. It is stored in the system’s keyring and sent to ${host} only.${kept ? ' Leave empty to keep what you entered before.' : ''}`,
+        prompt: `${placement.kind === 'basic' ? 'The password' : 'The secret'}. It is stored in the system’s keyring and ${goes}.${kept ? ' Leave empty to keep what you entered before.' : ''}`,
         placeholder: kept ? 'entered' : 'paste it here',
         password: true,
         validate: (value) =>
@@ -178,29 +318,100 @@ export function refuseUrl(value: string): string | undefined {
   return undefined;
 }
 
-/** Tries what a draft describes, with progress that can be cancelled. */
-export async function tryDraft(draft: Draft): Promise<Probe> {
-  const placement = placementOf(draft);
-  return tryServer(draft.label ?? '', draft.url ?? '', placement && draft.secret ? { placement, secret: draft.secret } : undefined);
+/** Why a command can't be used; `undefined` if it can. */
+export function refuseCommand(value: string): string | undefined {
+  const line = parseCommandLine(value);
+  if (typeof line === 'string') return line;
+  if (/[\p{Cc}\p{Cf}]/u.test(value)) return 'The command holds invisible characters.';
+  return firstIssue(UpstreamPlace.safeParse({ kind: 'stdio', ...line }), 'This can’t be started as a command.');
 }
 
-/** Tries a server with a credential, with progress that can be cancelled. */
-export function tryServer(
-  label: string,
-  url: string,
-  credential: { readonly placement: Placement; readonly secret: Secret } | undefined,
-): Promise<Probe> {
+function firstIssue(
+  result:
+    { readonly success: true } | { readonly success: false; readonly error: { readonly issues: readonly { readonly message: string }[] } },
+  otherwise: string,
+): string | undefined {
+  return result.success ? undefined : (result.error.issues[0]?.message ?? otherwise);
+}
+
+/**
+ * Shows a command whole and asks whether it may be started, unless exactly this one was confirmed before (PROTOCOL.md 5). Resolves to the
+ * draft's place, or `undefined` if the user declined.
+ */
+export async function confirmPlace(draft: Draft): Promise<UpstreamPlace | undefined> {
+  const place = placeOf(draft);
+  if (place.kind !== 'stdio' || isConfirmed(place)) return place;
+  const where = place.ssh === undefined ? 'on this machine' : `on ${place.ssh}, over SSH`;
+  const { environment = {} } = place;
+  const lines = [
+    ...[place.command, ...place.args].map((part, i) => `${i === 0 ? 'Program' : `Argument ${i}`}: ${visible(part)}`),
+    ...(place.folder === undefined ? [] : [`Folder: ${visible(place.folder)}`]),
+    ...Object.entries(environment).map(([name, value]) => `Variable ${name}: ${visible(value)}`),
+    ...(draft.authentication === 'environment' ? [`Variable ${draft.detail ?? ''}: the secret`] : []),
+  ];
+  const choice = await vscode.window.showWarningMessage(
+    `Start this command ${where}?`,
+    {
+      modal: true,
+      detail: `${lines.join('\n')}\n\nIt runs with your rights whenever an agent uses ${draft.label ?? 'the server'}. Start only what you trust.`,
+    },
+    'Start',
+  );
+  if (choice !== 'Start') return undefined;
+  draft.confirmed = commandDigest(place);
+  return placeOf(draft);
+}
+
+/** Tries what a draft describes, with progress that can be cancelled. `declined`: it is a command, and the user would not have it started. */
+export async function tryDraft(draft: Draft, logger: Logger): Promise<Probe | 'declined'> {
+  const place = await confirmPlace(draft);
+  if (!place) return 'declined';
+  const placement = placementOf(draft);
+  const credentials = placement && draft.secret ? [{ placement, secret: draft.secret }] : [];
+  const result = await tryServer(draft.label ?? '', place, credentials, logger);
+  if (result.ok || place.kind !== 'http' || (result.what !== 'url' && result.what !== 'not-mcp')) return result;
+  const older = await tryServer(draft.label ?? '', { ...place, kind: 'sse' }, credentials, logger);
+  if (older.ok) draft.transport = 'sse';
+  // What the newer transport said is what most people can use.
+  return older.ok ? older : result;
+}
+
+/** A credential's value and where it is put, for a trial. */
+export interface TrialCredential {
+  readonly placement: Placement;
+  readonly secret: Secret;
+}
+
+/** Tries a server with its credentials, with progress that can be cancelled. */
+export function tryServer(label: string, place: UpstreamPlace, credentials: readonly TrialCredential[], logger: Logger): Promise<Probe> {
   return Promise.resolve(
     vscode.window.withProgress(
       { location: vscode.ProgressLocation.Notification, title: `Culvert: trying ${label}…`, cancellable: true },
       async (_progress, token) => {
         const stop = new AbortController();
         const subscription = token.onCancellationRequested(() => stop.abort());
-        const upstream = new HttpUpstream(settings.proxies());
+        const upstream = openUpstream(
+          { label, upstream: place },
+          {
+            proxies: settings.proxies(),
+            logger,
+            clock: systemClock,
+            clientKey: () => Promise.resolve(credentials.find((c) => c.placement.kind === 'client-key')?.secret),
+            redact: (text) => credentials.reduce((shown, { secret }) => shown.replaceAll(secret.expose(), '[redacted]'), text),
+          },
+        );
         try {
-          const target = credential ? inject(new URL(url), credential.placement, credential.secret) : { url: new URL(url), headers: {} };
+          let url = place.kind === 'stdio' ? new URL('stdio:') : new URL(place.url);
+          const headers: Record<string, string> = {};
+          const environment: Record<string, string> = {};
+          for (const { placement, secret } of credentials) {
+            const injected = inject(url, placement, secret);
+            url = injected.url;
+            Object.assign(headers, injected.headers);
+            Object.assign(environment, injected.environment);
+          }
           const { probe } = await import('../../upstream/probe.ts');
-          return await probe(upstream, target.url, target.headers, stop.signal);
+          return await probe(upstream, url, headers, stop.signal, { environment });
         } finally {
           subscription.dispose();
           upstream.dispose();
@@ -210,37 +421,47 @@ export function tryServer(
   );
 }
 
+/** What to do after a failed trial. `trust`: look at the certificate. */
+export type AfterFailure = Step | 'retry' | 'anyway' | 'trust';
+
 /** After a failed trial: which step to go back to, or to go on all the same. `undefined`: give up. */
-export async function askAfterFailure(
-  title: string,
-  failure: Probe & { ok: false },
-  draft: Draft,
-): Promise<Step | 'retry' | 'anyway' | undefined> {
-  const secret: Choice<Step | 'retry' | 'anyway'> = { label: '$(key) Enter the secret again', value: 'secret' };
-  const url: Choice<Step | 'retry' | 'anyway'> = { label: '$(link) Change the URL', description: draft.url ?? '', value: 'url' };
-  const authentication: Choice<Step | 'retry' | 'anyway'> = {
+export async function askAfterFailure(title: string, failure: Probe & { ok: false }, draft: Draft): Promise<AfterFailure | undefined> {
+  const secret: Choice<AfterFailure> = { label: '$(key) Enter the secret again', value: 'secret' };
+  const url: Choice<AfterFailure> = isCommand(draft)
+    ? { label: '$(terminal) Change the command', description: draft.commandLine ?? '', value: 'command' }
+    : { label: '$(link) Change the URL', description: draft.url ?? '', value: 'url' };
+  const authentication: Choice<AfterFailure> = {
     label: '$(shield) Change how it authenticates',
     description: describeAuthentication(draft),
     value: 'authentication',
   };
+  const place =
+    draft.ssh !== undefined && (draft.reach === 'ssh-command' || draft.reach === 'ssh-url')
+      ? [{ label: '$(remote) Change the machine', description: draft.ssh, value: 'ssh' as const }, url]
+      : [url];
   const first =
     failure.what === 'credential'
       ? draft.secret
-        ? [secret, authentication, url]
-        : [authentication, url]
-      : failure.what === 'slow' || failure.what === 'broken'
-        ? [url]
-        : [url, authentication];
-  const result = await askChoice<Step | 'retry' | 'anyway'>(
-    { title, step: 0, totalSteps: 0, canGoBack: false, prompt: failure.message },
-    'What next?',
-    [
-      ...(failure.what === 'slow' || failure.what === 'broken' ? [] : first),
-      { label: '$(refresh) Try again', value: 'retry' },
-      ...(failure.what === 'slow' || failure.what === 'broken' ? first : []),
-      { label: '$(save) Add it all the same', description: 'it can be tried and changed later', value: 'anyway' },
-    ],
-  );
+        ? [secret, authentication, ...place]
+        : [authentication, ...place]
+      : failure.what === 'slow' || failure.what === 'broken' || failure.what === 'command'
+        ? place
+        : [...place, authentication];
+  const result = await askChoice<AfterFailure>({ title, step: 0, totalSteps: 0, canGoBack: false, prompt: failure.message }, 'What next?', [
+    ...(failure.what === 'tls' && draft.reach !== 'ssh-url'
+      ? [
+          {
+            label: '$(shield) Look at its certificate',
+            description: 'and trust exactly this one, if it is the right one',
+            value: 'trust' as const,
+          },
+        ]
+      : []),
+    ...(failure.what === 'slow' || failure.what === 'broken' ? [] : first),
+    { label: '$(refresh) Try again', value: 'retry' },
+    ...(failure.what === 'slow' || failure.what === 'broken' ? first : []),
+    { label: '$(save) Add it all the same', description: 'it can be tried and changed later', value: 'anyway' },
+  ]);
   return result.kind === 'value' ? result.value : undefined;
 }
 
@@ -279,9 +500,4 @@ export function credentialName(label: string, taken: (name: string) => boolean):
     const name = n === 1 ? base : `${base} ${n}`;
     if (!taken(name)) return name;
   }
-}
-
-/** Origin of a draft's URL. */
-export function draftOrigin(draft: Draft): string {
-  return originOf(draft.url ?? '');
 }

@@ -1,34 +1,36 @@
+import { isDeepStrictEqual } from 'node:util';
 import * as vscode from 'vscode';
 import { newId } from '../../common/identifiers.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { StartingAccess } from '../../authorization/access.ts';
 import { Secret } from '../../credentials/secret.ts';
-import { originOf, type Server } from '../../mcp/server.ts';
+import { bindingOf, describeBinding, destinationOf, isConfirmed, type Server, type UpstreamPlace } from '../../mcp/server.ts';
 import type { Probe } from '../../upstream/probe.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
 import {
+  ALL_STEPS,
   askAfterFailure,
   askStart,
+  confirmPlace,
   credentialName,
+  draftOf,
+  placeOf,
   placementOf,
   refuseLabel,
-  refuseUrl,
   runSteps,
   tryDraft,
   tryServer,
-  urlOf,
   type Draft,
   type Step,
 } from './serverDialog.ts';
-
-const ALL: readonly Step[] = ['label', 'url', 'authentication', 'detail', 'secret'];
+import { askTrust, editTls } from './tlsDialog.ts';
 
 /** **Culvert: Add Server…** Resolves to the server, or `undefined` if the user gave up. */
 export async function addServer(app: App): Promise<Server | undefined> {
   const title = 'Culvert: Add Server';
   const draft: Draft = {};
-  const tools = await gatherAndTry(app, title, draft, ALL, 'label', undefined);
+  const tools = await gatherAndTry(app, title, draft, ALL_STEPS, 'label', undefined);
   if (tools === 'cancelled') return undefined;
   const access = (await askStart(title, tools)) ?? 'nothing';
   const server = await createWithRetry(app, draft, access, tools);
@@ -73,12 +75,22 @@ async function gatherAndTry(
   let from: Step | 'retry' = start;
   for (;;) {
     if (from !== 'retry' && !(await runSteps(title, draft, steps, from, taken))) return 'cancelled';
-    const result = await tryDraft(draft);
+    const result = await tryDraft(draft, app.logger);
+    if (result === 'declined') {
+      from = 'command';
+      continue;
+    }
     if (result.ok) return result.tools;
     app.logger.info(`Trying ${draft.label ?? 'a server'}: ${result.what}: ${result.message}`);
     const next = await askAfterFailure(title, result, draft);
     if (next === undefined) return 'cancelled';
     if (next === 'anyway') return undefined;
+    if (next === 'trust') {
+      const tls = await askTrust(draft.label ?? 'the server', draft.url ?? '', draft.tls);
+      if (tls) draft.tls = tls;
+      from = 'retry';
+      continue;
+    }
     from = next;
   }
 }
@@ -92,13 +104,13 @@ export async function createServer(
 ): Promise<Server> {
   const { core } = app;
   const label = draft.label ?? '';
-  const url = draft.url ?? '';
-  const credential = await sealDraft(app, draft);
+  const place = placeOf(draft);
+  const credential = await sealDraft(app, draft, place);
   const server: Server = {
     version: 1,
     id: newId('srv'),
     label,
-    upstream: { kind: 'http', url },
+    upstream: place,
     credentials: credential === undefined ? [] : [credential],
     createdAt: Date.now(),
   };
@@ -110,17 +122,17 @@ export async function createServer(
     if (credential !== undefined) await core.credentials.forget(credential).catch(() => undefined);
     throw error;
   }
-  core.act({ act: 'server-added', server: server.id, subject: label, detail: originOf(url) });
+  core.act({ act: 'server-added', server: server.id, subject: label, detail: destinationOf(server) });
   return server;
 }
 
-async function sealDraft(app: App, draft: Draft): Promise<string | undefined> {
+async function sealDraft(app: App, draft: Draft, place: UpstreamPlace): Promise<string | undefined> {
   const { core } = app;
   const placement = placementOf(draft);
   if (!placement || !draft.secret) return undefined;
   const name = credentialName(draft.label ?? 'Server', (n) => core.credentials.list().some((c) => c.name === n));
-  const credential = await core.credentials.seal(name, placement, [originOf(draft.url ?? '')], draft.secret);
-  core.act({ act: 'credential-sealed', subject: name, detail: credential.origins.join(', ') });
+  const credential = await core.credentials.seal(name, placement, [bindingOf(place)], draft.secret);
+  core.act({ act: 'credential-sealed', subject: name, detail: credential.origins.map(describeBinding).join(', ') });
   return credential.id;
 }
 
@@ -135,38 +147,75 @@ export async function pickServer(app: App, title: string, given: Server | undefi
   const result = await askChoice(
     single(title),
     'Which server?',
-    servers.map((server) => ({ label: server.label, description: new URL(urlOf(server)).host, value: server })),
+    servers.map((server) => ({ label: server.label, description: destinationOf(server), value: server })),
   );
   return result.kind === 'value' ? result.value : undefined;
 }
+
+type Change = 'label' | 'place' | 'confirm' | 'tls' | 'authentication' | 'another' | 'access';
 
 /** **Culvert: Edit Server…** */
 export async function editServer(app: App, given: Server | undefined): Promise<void> {
   const title = 'Culvert: Edit Server';
   const server = await pickServer(app, title, given);
   if (!server) return;
-  const what = await askChoice<'label' | 'url' | 'authentication' | 'access'>(
-    single(`${title}: ${server.label}`),
-    'What do you want to change?',
-    [
-      { label: '$(edit) Name', description: server.label, value: 'label' },
-      { label: '$(link) URL', description: urlOf(server), value: 'url' },
-      {
-        label: '$(key) How it authenticates',
-        description: server.credentials.map((id) => app.core.credentials.get(id)?.name ?? 'missing').join(', ') || 'none',
-        value: 'authentication',
-      },
-      { label: '$(question) Start access anew', description: 'replaces all its grants', value: 'access' },
-    ],
-  );
+  const { upstream } = server;
+  const command = upstream.kind === 'stdio';
+  const credentials = server.credentials.map((id) => app.core.credentials.get(id)?.name ?? 'missing').join(', ') || 'none';
+  const what = await askChoice<Change>(single(`${title}: ${server.label}`), 'What do you want to change?', [
+    ...(command && !isConfirmed(upstream)
+      ? [
+          {
+            label: '$(check) Confirm the command',
+            description: 'it changed, or was never confirmed; until then it is not started',
+            value: 'confirm' as const,
+          },
+        ]
+      : []),
+    { label: '$(edit) Name', description: server.label, value: 'label' },
+    { label: command ? '$(terminal) Command' : '$(link) URL', description: destinationOf(server), value: 'place' },
+    ...(command || !upstream.url.startsWith('https:')
+      ? []
+      : [
+          {
+            label: '$(lock) TLS',
+            description: 'authorities, pinned keys, a client certificate of your own',
+            value: 'tls' as const,
+          },
+        ]),
+    { label: '$(key) How it authenticates', description: credentials, value: 'authentication' },
+    ...(server.credentials.length > 0
+      ? [{ label: '$(add) Another credential beside', description: 'for servers that want two', value: 'another' as const }]
+      : []),
+    { label: '$(question) Start access anew', description: 'replaces all its grants', value: 'access' },
+  ]);
   if (what.kind !== 'value') return;
-  if (what.value === 'label') await renameServer(app, server, title);
-  else if (what.value === 'url') await moveServer(app, server, title);
-  else if (what.value === 'authentication') await reauthenticate(app, server, title);
-  else {
-    const access = await askStart(title, undefined);
-    if (access) app.core.access.start(server.id, access, 'palette');
+  switch (what.value) {
+    case 'label':
+      return renameServer(app, server, title);
+    case 'place':
+      return moveServer(app, server, title);
+    case 'confirm':
+      return confirmServer(app, server);
+    case 'tls':
+      return editTls(app, server, title);
+    case 'authentication':
+      return reauthenticate(app, server, title);
+    case 'another':
+      return addCredential(app, server, title);
+    case 'access': {
+      const access = await askStart(title, undefined);
+      if (access) app.core.access.start(server.id, access, 'palette');
+    }
   }
+}
+
+/** Asks for the confirmation without which a command is not started. */
+export async function confirmServer(app: App, server: Server): Promise<void> {
+  const place = await confirmPlace(draftOf(server));
+  if (!place) return;
+  app.core.servers.put({ ...server, upstream: place });
+  app.core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: 'command confirmed' });
 }
 
 async function renameServer(app: App, server: Server, title: string): Promise<void> {
@@ -180,43 +229,54 @@ async function renameServer(app: App, server: Server, title: string): Promise<vo
   app.core.act({ act: 'server-edited', server: server.id, subject: result.value.trim(), detail: `renamed from ${server.label}` });
 }
 
-/** A definition that moves to another origin does not take its credential along: the user is asked (DESIGN.md 3.2). */
+/** A definition that moves to another place does not take its credential along: the user is asked (DESIGN.md 3.2). */
 async function moveServer(app: App, server: Server, title: string): Promise<void> {
   const { core } = app;
-  const result = await askText(single(title), { prompt: 'The new URL.', value: urlOf(server), validate: refuseUrl });
-  if (result.kind !== 'value' || result.value.trim() === urlOf(server)) return;
-  const url = result.value.trim();
-  const origin = originOf(url);
-  let credentials = server.credentials;
-  if (origin !== originOf(urlOf(server)) && credentials.length > 0) {
+  const draft = draftOf(server);
+  const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command'];
+  if (!(await runSteps(title, draft, steps, server.upstream.kind === 'stdio' ? 'command' : 'url', () => false))) return;
+  if (isDeepStrictEqual(placeOf(draft), server.upstream)) return;
+  const [from, to] = [bindingOf(server.upstream), bindingOf(placeOf(draft))];
+  const kindChanged = (server.upstream.kind === 'stdio') !== (placeOf(draft).kind === 'stdio');
+  const there = placeOf(draft).kind === 'stdio' ? destinationOf({ upstream: placeOf(draft) }) : to;
+  let { credentials } = server;
+  if (from !== to && credentials.length > 0) {
     const names = credentials.map((id) => core.credentials.get(id)?.name ?? 'missing').join(', ');
     const choice = await askChoice<'rebind' | 'new' | 'none'>(
       single(title),
-      `${names} is bound to ${originOf(urlOf(server))}. What shall go to ${origin}?`,
+      `${names} is bound to ${server.upstream.kind === 'stdio' ? 'the old command' : from}. What shall go to ${there}?`,
       [
         { label: '$(key) Another credential', description: `enter it next; ${names} is forgotten`, value: 'new' },
-        {
-          label: '$(arrow-swap) The same credential',
-          description: `from now on it goes to ${origin} and no longer to ${originOf(urlOf(server))}`,
-          value: 'rebind',
-        },
+        ...(kindChanged
+          ? []
+          : [
+              {
+                label: '$(arrow-swap) The same credential',
+                description: `from now on it goes to ${there} and no longer to ${server.upstream.kind === 'stdio' ? 'the old one' : from}`,
+                value: 'rebind' as const,
+              },
+            ]),
         { label: '$(circle-slash) None', description: `${names} is forgotten`, value: 'none' },
       ],
     );
     if (choice.kind !== 'value') return;
-    if (choice.value === 'rebind') {
-      for (const id of credentials) await core.credentials.rebind(id, [origin]);
-      core.act({ act: 'credential-replaced', server: server.id, subject: names, detail: `bound to ${origin}` });
-    } else credentials = [];
     if (choice.value === 'new') {
-      await reauthenticate(app, { ...server, upstream: { kind: 'http', url } }, title);
+      await reauthenticate(app, server, title, draft);
       return;
     }
+    const place = await confirmPlace(draft);
+    if (!place) return;
+    if (choice.value === 'rebind') {
+      for (const id of credentials) await core.credentials.rebind(id, [to]);
+      core.act({ act: 'credential-replaced', server: server.id, subject: names, detail: `bound to ${there}` });
+    } else credentials = [];
   }
-  core.servers.put({ ...server, upstream: { kind: 'http', url }, credentials });
+  const place = await confirmPlace(draft);
+  if (!place) return;
+  core.servers.put({ ...server, upstream: place, credentials });
   await forgetUnused(app, server.credentials);
   reconnect(app, server.id);
-  core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: `moved to ${origin}` });
+  core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: `moved to ${there}` });
 }
 
 /** Ends every connection to a server: sessions and streams of the old place mean nothing at the new one. */
@@ -225,20 +285,32 @@ function reconnect(app: App, server: string): void {
   app.tunnel.issue(server, 'agent', 'shared');
 }
 
-async function reauthenticate(app: App, server: Server, title: string): Promise<void> {
+async function reauthenticate(app: App, server: Server, title: string, draft: Draft = draftOf(server)): Promise<void> {
   const { core } = app;
-  const draft: Draft = { label: server.label, url: urlOf(server) };
-  // The URL is a step too: after a failed trial it may turn out to be what is wrong.
-  const tools = await gatherAndTry(app, title, draft, ['url', 'authentication', 'detail', 'secret'], 'authentication', server.id);
+  // The place is a step too: after a failed trial it may turn out to be what is wrong.
+  const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command', 'authentication', 'detail', 'secret'];
+  const tools = await gatherAndTry(app, title, draft, steps, 'authentication', server.id);
   if (tools === 'cancelled') return;
-  const credential = await sealDraft(app, draft);
-  const url = draft.url ?? urlOf(server);
-  const moved = url !== urlOf(core.servers.get(server.id) ?? server);
-  core.servers.put({ ...server, upstream: { kind: 'http', url }, credentials: credential === undefined ? [] : [credential] });
+  const place = await confirmPlace(draft);
+  if (!place) return;
+  const credential = await sealDraft(app, draft, place);
+  const before = core.servers.get(server.id) ?? server;
+  core.servers.put({ ...server, upstream: place, credentials: credential === undefined ? [] : [credential] });
   await forgetUnused(app, server.credentials);
-  if (moved) reconnect(app, server.id);
+  if (bindingOf(place) !== bindingOf(before.upstream)) reconnect(app, server.id);
   if (tools) core.catalog.observe(server.id, core.inspector.redactPlain(tools), { pin: false });
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: 'authentication changed' });
+}
+
+/** A second secret for servers that want one, in another header or variable. */
+async function addCredential(app: App, server: Server, title: string): Promise<void> {
+  const { core } = app;
+  const draft = draftOf(server);
+  if (!(await runSteps(title, draft, ['authentication', 'detail', 'secret'], 'authentication', () => false))) return;
+  const credential = await sealDraft(app, draft, server.upstream);
+  if (credential === undefined) return;
+  core.servers.put({ ...server, credentials: [...server.credentials, credential] });
+  core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: 'credential added' });
 }
 
 /** **Culvert: Remove Server…** */
@@ -281,14 +353,13 @@ export async function addDemoServer(
   demo: { readonly label: string; readonly url: string; readonly token: string },
 ): Promise<void> {
   if (app.core.servers.labelTaken(demo.label)) return;
-  const draft: Draft = { label: demo.label, url: demo.url, authentication: 'bearer', secret: new Secret(demo.token) };
-  const result = await tryServer(
-    demo.label,
-    demo.url,
-    draft.secret ? { placement: { kind: 'bearer' }, secret: draft.secret } : undefined,
-  ).catch((error: unknown) => {
-    app.logger.warn(messageOf(error));
-    return undefined;
-  });
+  const secret = new Secret(demo.token);
+  const draft: Draft = { label: demo.label, url: demo.url, authentication: 'bearer', secret };
+  const result = await tryServer(demo.label, placeOf(draft), [{ placement: { kind: 'bearer' }, secret }], app.logger).catch(
+    (error: unknown) => {
+      app.logger.warn(messageOf(error));
+      return undefined;
+    },
+  );
   await createServer(app, draft, 'ask', result?.ok === true ? result.tools : undefined);
 }

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { describePlacement, type Credential } from '../../credentials/credential.ts';
+import { describeBinding } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { setContext } from '../adapters.ts';
 import { CONTEXT, ITEMS, VIEWS } from '../names.ts';
@@ -26,11 +27,14 @@ export class CredentialsView extends Rows<Credential> {
     const servers = core.servers.list().filter((s) => s.credentials.includes(credential.id));
     const use = core.credentials.lastUse(credential.id);
     const used = use ? `used ${ago(use.at, Date.now())}` : 'never used';
-    const hosts = credential.origins.map((o) => new URL(o).host).join(', ');
+    const hosts =
+      credential.placement.kind === 'environment'
+        ? `the process has it, in ${credential.placement.name}`
+        : credential.origins.map(describeBinding).join(', ');
     const item = new vscode.TreeItem(credential.name);
     item.id = credential.id;
     item.contextValue = ITEMS.credential;
-    item.iconPath = new vscode.ThemeIcon('key');
+    item.iconPath = new vscode.ThemeIcon(credential.placement.kind === 'environment' ? 'symbol-variable' : 'key');
     // Most names begin with their server's; said twice, there would be no room for the rest.
     const others = servers.map((s) => s.label).filter((label) => !credential.name.startsWith(label));
     const serverPart = servers.length === 0 ? ['no server'] : others.length === 0 ? [] : [others.join(', ')];
@@ -39,7 +43,9 @@ export class CredentialsView extends Rows<Credential> {
       [
         `**${asMarkdownText(credential.name)}**`,
         `For ${asMarkdownText(servers.map((s) => s.label).join(', ') || 'no server')}, as ${asMarkdownText(describePlacement(credential.placement))}`,
-        `May go to ${asMarkdownText(credential.origins.join(', '))} and nowhere else`,
+        credential.placement.kind === 'environment'
+          ? 'Given to the process of one command, which holds it from then on and could pass it on'
+          : `May go to ${asMarkdownText(credential.origins.map(describeBinding).join(', '))} and nowhere else`,
         `Stored ${asMarkdownText(new Date(credential.replacedAt ?? credential.createdAt).toLocaleString())}, ${used}${use ? `, ${use.count} times` : ''}`,
       ].join('\n\n'),
     );

@@ -9,6 +9,7 @@ import type { App } from '../app.ts';
 import { setContext } from '../adapters.ts';
 import { CONTEXT, ITEMS, VIEWS } from '../names.ts';
 import { Rows, asMarkdownText } from './items.ts';
+import { warningOf, warningUri } from './serverWarnings.ts';
 
 /** A server, or one thing of it that can be switched on and off. */
 export type GrantRow =
@@ -144,16 +145,24 @@ export class GrantsView extends Rows<GrantRow> {
     const credentials = server.credentials.map((id) => core.credentials.get(id)?.name ?? 'missing credential');
     item.id = server.id;
     item.contextValue = ITEMS.server;
-    item.iconPath = new vscode.ThemeIcon(core.access.policy().paused ? 'debug-pause' : 'server');
-    item.description = core.access.policy().paused
-      ? 'paused'
-      : effects.length === 0
-        ? 'tools not seen yet'
-        : parts.length > 0
-          ? parts.join(', ')
-          : 'no access';
+    const warning = warningOf(server);
+    // The colour of the label comes from the decoration of this address.
+    if (warning !== undefined) item.resourceUri = warningUri(server);
+    item.iconPath = warning
+      ? new vscode.ThemeIcon('warning', new vscode.ThemeColor('errorForeground'))
+      : new vscode.ThemeIcon(core.access.policy().paused ? 'debug-pause' : server.upstream.kind === 'stdio' ? 'terminal' : 'server');
+    item.description =
+      warning !== undefined
+        ? warning.short
+        : core.access.policy().paused
+          ? 'paused'
+          : effects.length === 0
+            ? 'tools not seen yet'
+            : parts.length > 0
+              ? parts.join(', ')
+              : 'no access';
     item.tooltip = new vscode.MarkdownString(
-      `**${asMarkdownText(server.label)}**\n\nGoes to ${asMarkdownText(destinationOf(server))}  \nCredential: ${asMarkdownText(credentials.join(', ') || 'none')}  \n${effects.length} tools: ${count('allow')} allowed, ${count('ask')} ask, ${count('deny')} denied  \nId, for agents outside the editor: ${asMarkdownText(server.id)}`,
+      `**${asMarkdownText(server.label)}**\n\n${warning === undefined ? '' : `${asMarkdownText(warning.long)}\n\n`}Goes to ${asMarkdownText(destinationOf(server))}  \nCredential: ${asMarkdownText(credentials.join(', ') || 'none')}  \n${effects.length} tools: ${count('allow')} allowed, ${count('ask')} ask, ${count('deny')} denied  \nId, for agents outside the editor: ${asMarkdownText(server.id)}`,
     );
     item.accessibilityInformation = { label: `${server.label}, server, ${item.description}` };
     return item;

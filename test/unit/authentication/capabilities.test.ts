@@ -64,6 +64,18 @@ describe('Capabilities', () => {
     assert.equal(capabilities.authenticate(bearer(c.token), 'srv-b').kind, 'ok');
   });
 
+  it('revokes one and leaves the others', () => {
+    const capabilities = new Capabilities();
+    const [a, b] = [capabilities.issue(principal, 'srv-a'), capabilities.issue(principal, 'srv-a')];
+    assert.equal(capabilities.get(a.capability.id)?.server, 'srv-a');
+    capabilities.revoke(a.capability.id);
+    capabilities.revoke('cap-none');
+    assert.equal(capabilities.get(a.capability.id), undefined);
+    assert.equal(capabilities.authenticate(bearer(a.token), 'srv-a').kind, 'expired');
+    assert.equal(capabilities.authenticate(bearer(b.token), 'srv-a').kind, 'ok');
+    assert.deepEqual(capabilities.revokeServer('srv-a'), [b.capability.id]);
+  });
+
   it('forgets the oldest revoked tokens, never a good one', () => {
     const capabilities = new Capabilities();
     const good = capabilities.issue(principal, 'srv-good');

@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
+import { z } from 'zod';
 import { Access, type NewGrant } from '../../../src/authorization/access.ts';
+import { CallArguments } from '../../../src/authorization/arguments.ts';
+import { loadExpressions } from '../../../src/authorization/expressions.ts';
+import { workspaceLayer } from '../../../src/authorization/policy/jsonPolicy.ts';
+import { rulesLayer } from '../../../src/authorization/policy/rules.ts';
 import type { Target } from '../../../src/authorization/grant.ts';
 import type { Principal } from '../../../src/mcp/principal.ts';
 import { StoreError } from '../../../src/common/errors.ts';
 import { Generations } from '../../../src/store/generations.ts';
+import { SignedCollection } from '../../../src/store/signedCollection.ts';
 import { Bench, nextTurn } from '../../support/database.ts';
 import { ManualClock } from '../../support/manualClock.ts';
 
@@ -39,6 +45,23 @@ describe('Access', () => {
     assert.equal(effect(), 'allow');
     access.revoke([id]);
     assert.equal(effect(), 'deny');
+  });
+
+  it('knows until when what a principal sees holds, and whether it does for others', () => {
+    const outlook = () => access.outlook(principal, 'srv-1');
+    assert.deepEqual(outlook(), { personal: false, endsAt: undefined });
+    access.give(allow());
+    access.give(allow({ server: 'srv-2', expiresAt: clock.now() + 1, scope: { window: 'win-1' } }));
+    assert.deepEqual(outlook(), { personal: false, endsAt: undefined });
+    const later = clock.now() + 9_000;
+    access.give(allow({ target: { kind: 'all-tools' }, expiresAt: later }));
+    assert.deepEqual(outlook(), { personal: false, endsAt: later });
+    access.give(allow({ effect: 'deny', scope: { window: 'win-2' }, expiresAt: clock.now() + 10 }));
+    assert.deepEqual(outlook(), { personal: true, endsAt: later });
+    access.give(allow({ effect: 'deny', scope: { client: 'vscode' }, expiresAt: clock.now() + 1_000 }));
+    assert.equal(outlook().endsAt, clock.now() + 1_000);
+    clock.advance(1_000);
+    assert.deepEqual(outlook(), { personal: false, endsAt: later });
   });
 
   it('keeps one row for one answer given twice, and the newest effect', async () => {
@@ -172,5 +195,152 @@ describe('Access', () => {
     await bench.tamper('DROP TABLE manifest');
     assert.throws(() => effect('echo', other), StoreError);
     assert.throws(() => effect(), StoreError);
+  });
+});
+
+describe('Access, version 2', () => {
+  let bench: Bench;
+  let clock: ManualClock;
+  beforeEach(() => {
+    bench = new Bench();
+    clock = new ManualClock();
+  });
+  afterEach(() => bench.close());
+  const open = () => new Access(bench.window(), bench.key, new Generations(), clock);
+  const callWith = (args: unknown) => ({
+    server: 'srv-1',
+    serverLabel: 'S',
+    method: 'tools/call',
+    tool: 'echo',
+    arguments: CallArguments.fromText(JSON.stringify(args)),
+  });
+  const conditional = allow({ conditions: [{ test: 'equals', at: '/owner', value: 'acme' }] });
+
+  it('reads what version 1 stored', () => {
+    const { conditions: _, ...old } = allow();
+    const db = bench.window();
+    const stored = new SignedCollection(db, 'grant', z.looseObject({ id: z.string() }), bench.key);
+    stored.write([{ version: 1, id: 'grant-old', createdAt: clock.now(), ...old } as { id: string }]);
+    const access = open();
+    assert.deepEqual([access.all()[0]?.version, access.tampering()], [2, []]);
+    assert.equal(access.decide(principal, callWith({})).effect, 'allow');
+  });
+
+  it('keeps conditions in the other window and after a reload', async () => {
+    const access = open();
+    const other = open();
+    access.give(conditional);
+    await nextTurn();
+    assert.deepEqual(
+      [other.decide(principal, callWith({ owner: 'acme' })).effect, other.decide(principal, callWith({ owner: 'x' })).effect],
+      ['allow', 'deny'],
+    );
+  });
+
+  for (const [what, sql] of Object.entries({
+    edited: `UPDATE signed_row SET body = replace(body, 'acme', 'evil') WHERE collection = 'grant'`,
+    forged: `INSERT INTO signed_row SELECT collection, 'grant-x', replace(replace(body, id, 'grant-x'), 'acme', 'evil'), mac FROM signed_row WHERE collection = 'grant'`,
+    copied: `INSERT INTO signed_row SELECT collection, 'grant-x', body, mac FROM signed_row WHERE collection = 'grant'`,
+    restored: `CREATE TABLE r AS SELECT * FROM signed_row; CREATE TABLE m AS SELECT * FROM manifest`,
+  }))
+    it(`gives nothing for a row with conditions that was ${what}, and warns`, async () => {
+      const access = open();
+      const { id } = access.give(conditional);
+      await bench.tamper(sql);
+      if (what === 'restored') {
+        access.revoke([id]);
+        await bench.tamper(
+          'DELETE FROM signed_row; DELETE FROM manifest; INSERT INTO signed_row SELECT * FROM r; INSERT INTO manifest SELECT * FROM m',
+        );
+      }
+      assert.notEqual(access.decide(principal, callWith({ owner: 'evil' })).effect, 'allow');
+      assert.notEqual(access.decide(principal, callWith({ owner: 'acme' })).effect, 'allow');
+      assert.ok(access.tampering().length > 0);
+    });
+
+  it('keeps grants with different conditions beside each other, and one for each', () => {
+    const access = open();
+    access.give(allow());
+    access.give(conditional);
+    access.give(conditional);
+    assert.equal(access.all().length, 2);
+    access.set('srv-1', echo, 'deny', 'tree');
+    assert.equal(access.all().length, 1);
+  });
+
+  it('does not lengthen or revive a grant when the clock is moved', () => {
+    const access = open();
+    access.give(allow({ expiresAt: clock.now() + 600_000 }));
+    const effect = () => access.decide(principal, callWith({})).effect;
+    const began = clock.now();
+    assert.equal(effect(), 'allow');
+    clock.advance(590_000);
+    clock.setWallClock(began);
+    assert.equal(effect(), 'allow');
+    clock.advance(70_001);
+    assert.equal(effect(), 'deny');
+    access.give(allow({ expiresAt: clock.now() + 600_000 }));
+    assert.equal(effect(), 'allow');
+    clock.setWallClock(clock.now() + 700_000);
+    assert.equal(effect(), 'deny');
+    clock.setWallClock(clock.now() - 700_000);
+    assert.equal(effect(), 'deny');
+  });
+
+  it('loads the engine for regular expressions when a grant needs it, and decides again', async () => {
+    let loads = 0;
+    const access = new Access(bench.window(), bench.key, new Generations(), clock, {
+      loadExpressions: () => {
+        loads++;
+        return loadExpressions();
+      },
+    });
+    access.give(allow());
+    await access.ready();
+    assert.equal(loads, 0);
+    let changes = 0;
+    access.set('srv-1', echo, 'deny', 'tree');
+    access.set('srv-1', echo, 'ask', 'tree');
+    access.onDidChange(() => changes++);
+    access.give(allow({ conditions: [{ test: 'matches', at: '/owner', pattern: 'ac.e' }], target: { kind: 'tools', names: ['add'] } }));
+    const add = { ...callWith({ owner: 'acme' }), tool: 'add' };
+    assert.equal(access.decide(principal, add).effect, 'deny');
+    await access.ready();
+    assert.equal(access.decide(principal, add).effect, 'allow');
+    assert.ok(changes >= 2);
+    assert.equal(loads, 1);
+  });
+
+  it('puts policies above the grants, and tells what is wrong with them', () => {
+    const access = open();
+    access.give(allow());
+    let changes = 0;
+    access.onDidChange(() => changes++);
+    access.setLayers([rulesLayer('The policy', [{ effect: 'deny', when: [{ test: 'present', at: '/force' }] }])]);
+    assert.equal(changes, 1);
+    assert.equal(access.decide(principal, callWith({})).effect, 'allow');
+    assert.equal(access.decide(principal, callWith({ force: true })).effect, 'deny');
+    const broken = workspaceLayer('culvert.json', '{');
+    assert.ok(broken);
+    access.setLayers([broken]);
+    assert.equal(access.decide(principal, callWith({})).effect, 'deny');
+    assert.equal(access.problems().length > 0, true);
+    access.setLayers([]);
+    assert.equal(access.decide(principal, callWith({})).effect, 'allow');
+  });
+
+  it('looks at the links of this machine only for servers that are here', function () {
+    if (process.platform === 'win32') this.skip();
+    const asked: string[] = [];
+    const access = new Access(bench.window(), bench.key, new Generations(), clock, {
+      files: { flavor: 'posix', caseSensitive: true, follow: (path) => (asked.push(path), path) },
+    });
+    access.give(allow({ conditions: [{ test: 'below', at: '/path', folder: '/work' }] }));
+    const call = callWith({ path: '/work/a' });
+    assert.equal(access.decide(principal, { ...call, place: { kind: 'http', url: 'https://example.com/mcp' } }).effect, 'allow');
+    assert.equal(access.decide(principal, { ...call, place: { kind: 'stdio', command: 'x', args: [], ssh: 'box' } }).effect, 'allow');
+    assert.deepEqual(asked, []);
+    assert.equal(access.decide(principal, { ...call, place: { kind: 'stdio', command: 'x', args: [] } }).effect, 'allow');
+    assert.ok(asked.length > 0);
   });
 });

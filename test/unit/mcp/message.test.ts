@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { applyEdits } from '../../../src/mcp/json.ts';
-import { editorMetaSpans, readMessage, type Message } from '../../../src/mcp/message.ts';
+import { editorMetaSpans, idKey, readEnvelope, readMessage, type Message } from '../../../src/mcp/message.ts';
 
 function read(text: string | Buffer): Message {
   const result = readMessage(Buffer.from(text));
@@ -55,6 +55,60 @@ describe('readMessage', () => {
     ['a request that is a response', '{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}', -32600],
     ['a response with result and error', '{"jsonrpc":"2.0","id":1,"result":{},"error":{}}', -32600],
     ['a raw control character', '{"jsonrpc":"2.0","id":1,"method":"pi\u0001ng"}', -32700],
+    ['a Kelvin sign in task', '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","tas\u212a":{}}}', -32600],
+    ['a long s in task', '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","ta\u017fk":{}}}', -32600],
+    ['a case variant in escapes', '{"jsonrpc":"2.0","id":1,"method":"ping","m\\u0045thod":"tools/call"}', -32600],
+    ['taskID', '{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"a","taskID":"b"}}', -32600],
+    ['requeststate', '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"requeststate":"b"}}', -32600],
+    [
+      'a case variant of the revision',
+      '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"IO.modelcontextprotocol/protocolVersion":"2026-07-28"}}}',
+      -32600,
+    ],
+    [
+      'a repeated revision',
+      '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"a","io.modelcontextprotocol/protocolVersion":"b"}}}',
+      -32600,
+    ],
+    [
+      'a revision that is no string',
+      '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":1}}}',
+      -32600,
+    ],
+    ['_meta that is no object', '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":[]}}', -32600],
+    ['a key that goes on behind a NUL', '{"jsonrpc":"2.0","id":1,"method":"ping","method\\u0000":"tools/call"}', -32600],
+    ['a name that goes on behind a NUL', '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo\\u0000x"}}', -32600],
+    ['a method that goes on behind a NUL', '{"jsonrpc":"2.0","id":1,"method":"ping\\u0000"}', -32600],
+    ['a NUL behind it', `${call}\0`, -32700],
+    ['a byte order mark behind white space', ` \ufeff${call}`, -32700],
+    [
+      'an encoded surrogate',
+      Buffer.concat([Buffer.from(call.slice(0, 60)), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from(call.slice(60))]),
+      -32700,
+    ],
+    ['a key with half a surrogate pair', '{"jsonrpc":"2.0","id":1,"method":"x","params":{"arguments":{"\\ud800":1}}}', -32600],
+    ['a task id that is no string', '{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":5}}', -32600],
+    [
+      'task ids that are no array',
+      '{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"taskIds":"a"}}}',
+      -32600,
+    ],
+    [
+      'a task id to listen to that is no string',
+      '{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"taskIds":["a",{}]}}}',
+      -32600,
+    ],
+    [
+      'a case variant of taskIds',
+      '{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"TaskIds":["a"]}}}',
+      -32600,
+    ],
+    [
+      'a name that is too long',
+      JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'n'.repeat(4097) } }),
+      -32600,
+    ],
+    ['an id that is too long', `{"jsonrpc":"2.0","id":${'1'.repeat(4097)},"method":"ping"}`, -32600],
     ['NaN', '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}', -32700],
   ];
   for (const [what, text, code] of refused) it(`refuses ${what} with ${code}`, () => assert.equal(codeOf(text), code));
@@ -67,6 +121,49 @@ describe('readMessage', () => {
     assert.equal(message.id, '"\\u0061"');
     assert.equal(message.name, ' Echo\u00e9');
     assert.equal(text.slice(message.arguments?.start, message.arguments?.end), '{"n": 1.0}');
+  });
+
+  it('takes what is just within its bounds', () => {
+    assert.equal(codeOf(nested(62)), 'accepted');
+    assert.equal(codeOf(nested(63)), 'accepted');
+    assert.equal(codeOf(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'n'.repeat(4096) } })), 'accepted');
+    assert.equal(codeOf(`{"jsonrpc":"2.0","id":${'1'.repeat(4096)},"method":"ping"}`), 'accepted');
+  });
+
+  it('reads a key in escapes as every parser does', () => {
+    assert.equal(read('{"jsonrpc":"2.0","id":1,"meth\\u006fd":"tools/call","par\\u0061ms":{"n\\u0061me":"x"}}').name, 'x');
+  });
+
+  it('does not take one name for another', () => {
+    for (const name of [' echo', 'echo ', 'Echo', 'e\u0301', '\u00e9', 'echo\u200b'])
+      assert.equal(read(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name } })).name, name);
+  });
+
+  it('leaves keys alone that are none of its own, at any level', () => {
+    for (const text of [
+      '{"jsonrpc":"2.0","id":1,"method":"tools/call","Extra":1,"params":{"name":"a","Cursor":1,"arguments":{"Method":1,"method":2,"a\\u0000":1}}}',
+      '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"Name":1,"METHOD":2,"progressToken":3}}}',
+      '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":null}}',
+    ])
+      assert.equal(codeOf(text), 'accepted', text);
+  });
+
+  it('finds the tasks that a message is about', () => {
+    assert.deepEqual(read('{"jsonrpc":"2.0","id":1,"method":"tasks/result","params":{"taskId":"\\u0061b"}}').taskIds, ['ab']);
+    assert.deepEqual(
+      read(
+        '{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"taskIds":["a","b"],"toolsListChanged":true}}}',
+      ).taskIds,
+      ['a', 'b'],
+    );
+    assert.deepEqual(read('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","taskId":"a"}}').taskIds, []);
+    assert.equal(read('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","task":{}}}').asksForTask, true);
+  });
+
+  it('finds the state that a repeated request brings back', () => {
+    const text = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"requestState": "s\\u0031" ,"name":"x"}}';
+    const span = read(text).requestState;
+    assert.equal(text.slice(span?.start, span?.end), '"s\\u0031"');
   });
 
   it('tells requests, notifications and answers apart', () => {
@@ -154,5 +251,27 @@ describe('editorMetaSpans', () => {
       }),
       { seed: 5, numRuns: 200 },
     );
+  });
+});
+
+describe('idKey', () => {
+  it('is the same for the same id, however it is spelled, and for no other', () => {
+    assert.equal(idKey('"a\\u0062"'), idKey('"ab"'));
+    assert.notEqual(idKey('"1"'), idKey('1'));
+    assert.equal(idKey('12345678901234567890'), '12345678901234567890');
+  });
+});
+
+describe('readEnvelope', () => {
+  const envelope = (text: string) => readEnvelope(Buffer.from(text));
+
+  it('reads id and method wherever they stand, the last of two', () => {
+    assert.deepEqual(envelope(' {"result":{"id":9,"method":"x"},"id":"\\u0061"}'), { id: '"a"', hasMethod: false });
+    assert.deepEqual(envelope('{"id":1,"id":2,"m\\u0065thod":"x"}'), { id: '2', hasMethod: true });
+    assert.deepEqual(envelope('{}'), { id: undefined, hasMethod: false });
+  });
+
+  it('reads nothing from what is no object', () => {
+    for (const text of ['', '[]', 'x', '{"id":', '"id"']) assert.equal(envelope(text), undefined);
   });
 });

@@ -35,8 +35,14 @@ describe('eraOf', () => {
 describe('decodeHeaderValue', () => {
   it('decodes the base64 form and nothing else', () => {
     assert.equal(decodeHeaderValue(`=?base64?${Buffer.from('größe').toString('base64')}?=`), 'größe');
-    assert.equal(decodeHeaderValue('=?base64?***?='), '=?base64?***?=');
-    assert.equal(decodeHeaderValue('plain'), 'plain');
+    assert.equal(decodeHeaderValue('=?base64??='), '');
+    for (const plain of ['plain', '', '=?base64?', '=?BASE64?YQ==?=', ' =?base64?YQ==?=', '=?base64?YQ==?= '])
+      assert.equal(decodeHeaderValue(plain), plain);
+  });
+
+  it('takes no base64 but the canonical, and nothing that is no UTF-8', () => {
+    for (const payload of ['***', 'YQ', 'YQ=', 'YR==', 'YQ==\n', 'Y Q==', '_-8=', '/w==', '7aCA', 'wK8='])
+      assert.equal(decodeHeaderValue(`=?base64?${payload}?=`), undefined, payload);
   });
 });
 

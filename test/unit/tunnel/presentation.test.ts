@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { presentServer, presentTools, type ToolView } from '../../../src/tunnel/presentation.ts';
+import { limitCaching, presentServer, presentTasks, presentTools, type ToolView } from '../../../src/tunnel/presentation.ts';
 
 const all: ToolView = { listed: true, readOnlyHint: undefined };
 const list = (...tools: string[]) =>
@@ -53,18 +53,6 @@ describe('presentTools', () => {
     assert.ok(hinted?.includes('12345678901234567890') && hinted.includes('"x":1.0'));
   });
 
-  it('makes a list that is not for everybody private', () => {
-    const message = Buffer.from(`{"result":{"tools":[${a},${b}],"cacheScope":"public"}}`);
-    assert.equal(
-      present(message, (n) => ({ ...all, listed: n === 'a' })),
-      `{"result":{"tools":[${a}],"cacheScope":"private"}}`,
-    );
-    assert.equal(
-      present(message, () => all),
-      message.toString(),
-    );
-  });
-
   it('gives every tool as the server sent it, the hidden ones too', () => {
     assert.deepEqual(presentTools(list(a, b), () => ({ ...all, listed: false }))?.tools, [
       { name: 'a', definition: a },
@@ -101,5 +89,58 @@ describe('presentServer', () => {
   it('promises nothing for a server without tools', () => {
     const message = Buffer.from('{"result":{"serverInfo":{"name":"x"},"capabilities":{}}}');
     assert.equal(presentServer(message, 'x').toString(), message.toString());
+  });
+});
+
+describe('presentTasks', () => {
+  const a = '{"taskId":"a","status":"working","n":1.0}';
+  const b = '{"status":"working","taskId":"\\u0062"}';
+  const listed = (...tasks: string[]) => `{"result":{"tasks":[${tasks.join(', ')}],"nextCursor":"c"}}`;
+
+  it('hides what is not shown and leaves the rest byte for byte', () => {
+    const message = Buffer.from(listed(a, b));
+    assert.equal(
+      presentTasks(message, () => true),
+      message,
+    );
+    assert.equal(presentTasks(message, (id) => id === 'b').toString(), listed(b));
+    assert.equal(presentTasks(message, () => false).toString(), listed());
+  });
+
+  it('hides what has no id, and goes by the last of two', () => {
+    const message = Buffer.from(listed('{"status":"x"}', '{"taskId":7}', '5', '{"taskId":"a","taskId":"c"}'));
+    assert.equal(presentTasks(message, (id) => id === 'a').toString(), listed());
+  });
+
+  it('leaves other messages alone', () => {
+    for (const text of ['{"result":{}}', '{"result":{"tasks":{}}}', '[]']) {
+      const message = Buffer.from(text);
+      assert.equal(
+        presentTasks(message, () => false),
+        message,
+      );
+    }
+  });
+});
+
+describe('limitCaching', () => {
+  const limit = (text: string, max?: number) => limitCaching(Buffer.from(text), max).toString();
+
+  it('makes a public result private and shortens its life, and nothing else', () => {
+    assert.equal(
+      limit('{"result":{"tools":[1.0], "ttlMs" : 60000 ,"cacheScope":"public"}}', 500),
+      '{"result":{"tools":[1.0], "ttlMs" : 500 ,"cacheScope":"private"}}',
+    );
+    assert.equal(limit('{"result":{"ttlMs":60000,"cacheScope":"public"}}'), '{"result":{"ttlMs":60000,"cacheScope":"private"}}');
+  });
+
+  it('lengthens nothing and adds nothing', () => {
+    for (const text of ['{"result":{"ttlMs":500,"cacheScope":"private"}}', '{"result":{"ttlMs":0}}', '{"result":{}}', '{"error":{}}'])
+      assert.equal(limit(text, 500), text);
+  });
+
+  it('takes what is no number, or too large for one, for too long', () => {
+    assert.equal(limit('{"result":{"ttlMs":1E400}}', 5), '{"result":{"ttlMs":5}}');
+    assert.equal(limit('{"result":{"ttlMs":"soon"}}', 5), '{"result":{"ttlMs":5}}');
   });
 });

@@ -1,0 +1,176 @@
+/**
+ * Precision and speed of detection on clean text: `npm run detection -- [--megabytes 40] [--show] [--strict]`.
+ *
+ * The corpus is made of the packages that `npm ci` installs: JSON, source, type declarations, documentation, and logs and messages made from
+ * them, about equal shares, the same files on every machine with the same lock file. What is found in it counts as false; `--show` lists it
+ * (rule and file, nothing of the text), to be judged by a person. `--strict` makes a missed target the exit code 1.
+ */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { findHiddenText, mayHideText } from '../src/detection/hiddenText.ts';
+import { KnownSecrets } from '../src/detection/knownSecrets.ts';
+import { RULES } from '../src/detection/rules/all.ts';
+import { PatternMatcher } from '../src/detection/rules/matcher.ts';
+import type { Tier } from '../src/detection/rules/rule.ts';
+
+/** Issue 5. */
+const MAX_FINDINGS_PER_MB = 0.1;
+const MIN_MB_PER_S = 80;
+const SECRETS = 200;
+const MB = 1_000_000;
+const MAX_FILE_BYTES = 400_000;
+const MIN_FILE_BYTES = 1_000;
+
+const { values: options } = parseArgs({
+  options: {
+    megabytes: { type: 'string', default: '40' },
+    show: { type: 'boolean', default: false },
+    strict: { type: 'boolean', default: false },
+  },
+});
+
+interface Piece {
+  readonly kind: string;
+  readonly name: string;
+  readonly text: Buffer;
+}
+
+const KINDS: readonly (readonly [string, (name: string) => boolean])[] = [
+  ['declarations', (name) => name.endsWith('.d.ts') || name.endsWith('.d.cts') || name.endsWith('.d.mts')],
+  ['JSON', (name) => name.endsWith('.json')],
+  ['documentation', (name) => /\.(?:md|markdown|txt|html)$/i.test(name)],
+  ['source', (name) => /\.(?:[cm]?js|ts|css|yml|yaml)$/.test(name)],
+];
+
+function corpus(megabytes: number): readonly Piece[] {
+  const modules = path.resolve(import.meta.dirname, '../node_modules');
+  const files = fs
+    .readdirSync(modules, { recursive: true, encoding: 'utf8' })
+    // Rules and tests of other scanners hold what they look for.
+    .filter((name) => !/secretlint|[\\/]\.cache/.test(name))
+    .map((name) => ({ name: name.replaceAll('\\', '/'), order: createHash('sha256').update(name.replaceAll('\\', '/')).digest('hex') }))
+    .sort((a, b) => (a.order < b.order ? -1 : 1));
+  const share = (megabytes * MB) / (KINDS.length + 1);
+  const pieces: Piece[] = [];
+  const sizes = new Map<string, number>();
+  const add = (piece: Piece) => {
+    pieces.push(piece);
+    sizes.set(piece.kind, (sizes.get(piece.kind) ?? 0) + piece.text.length);
+  };
+  for (const { name } of files) {
+    const kind = KINDS.find(([, fits]) => fits(name))?.[0];
+    if (kind === undefined || (sizes.get(kind) ?? 0) >= share) continue;
+    const file = path.join(modules, name);
+    const stat = fs.statSync(file, { throwIfNoEntry: false });
+    if (!stat?.isFile() || stat.size < MIN_FILE_BYTES || stat.size > MAX_FILE_BYTES) continue;
+    add({ kind, name, text: fs.readFileSync(file) });
+  }
+  // What passes the tunnel is JSON with text in its strings, and logs.
+  for (const [i, piece] of [...pieces].entries()) {
+    if ((sizes.get('messages and logs') ?? 0) >= share) break;
+    const text = piece.text.toString('utf8');
+    const message =
+      i % 2 === 0
+        ? JSON.stringify({
+            jsonrpc: '2.0',
+            id: i,
+            result: { content: [{ type: 'text', text }], structuredContent: { path: piece.name, size: text.length } },
+          })
+        : text
+            .split('\n')
+            .map(
+              (line, n) =>
+                `2026-05-${String((n % 28) + 1).padStart(2, '0')}T10:${String(n % 60).padStart(2, '0')}:07.${String(n % 1000).padStart(3, '0')}Z INFO [worker-${n % 8}] ${createHash('sha1').update(line).digest('hex')} ${line}`,
+            )
+            .join('\n');
+    add({ kind: 'messages and logs', name: piece.name, text: Buffer.from(message) });
+  }
+  return pieces;
+}
+
+/** MB/s of the fastest of three rounds over all pieces. */
+function speedOf(pieces: readonly Piece[], look: (text: Buffer) => void): number {
+  const bytes = pieces.reduce((sum, { text }) => sum + text.length, 0);
+  let best = 0;
+  for (let round = 0; round < 3; round++) {
+    const begin = performance.now();
+    for (const { text } of pieces) look(text);
+    best = Math.max(best, bytes / MB / ((performance.now() - begin) / 1000));
+  }
+  return best;
+}
+
+const pieces = corpus(Number(options.megabytes));
+const megabytes = pieces.reduce((sum, { text }) => sum + text.length, 0) / MB;
+const known = new KnownSecrets();
+for (let i = 0; i < SECRETS; i++) {
+  const random = createHash('sha512').update(`made up ${i}`).digest('base64url');
+  known.set(`s${i}`, ['gh' + 'p_', 'sk-' + 'proj-', '', 'xo' + 'xb-'][i % 4] + random.slice(0, 24 + (i % 5) * 8));
+}
+let begin = performance.now();
+known.prepare();
+const prepared = performance.now() - begin;
+begin = performance.now();
+const patterns = new PatternMatcher(RULES);
+const compiled = performance.now() - begin;
+
+const counts = new Map<Tier, number>([
+  ['exact', 0],
+  ['structured', 0],
+  ['generic', 0],
+]);
+const byRule = new Map<string, number>();
+let knownFound = 0;
+let hidden = 0;
+for (const { kind, name, text } of pieces) {
+  for (const { rule } of patterns.find(text)) {
+    counts.set(rule.tier, (counts.get(rule.tier) ?? 0) + 1);
+    byRule.set(rule.id, (byRule.get(rule.id) ?? 0) + 1);
+    if (options.show && rule.tier !== 'generic') console.log(`  ${rule.id}: ${kind} ${name}`);
+  }
+  knownFound += known.find(text).length;
+  const spans = mayHideText(text) ? findHiddenText(text) : [];
+  hidden += spans.length;
+  if (options.show && spans.length > 0)
+    console.log(`  hidden text (${[...new Set(spans.map((s) => s.kind))].join(', ')}): ${spans.length} in ${kind} ${name}`);
+}
+
+console.log(
+  `${megabytes.toFixed(1)} MB in ${pieces.length} texts; ${RULES.length} rules; ${SECRETS} secrets prepared in ${prepared.toFixed(0)} ms, rules in ${compiled.toFixed(0)} ms`,
+);
+const redacted = (counts.get('exact') ?? 0) + (counts.get('structured') ?? 0);
+for (const [tier, count] of counts)
+  console.log(`${tier.padEnd(12)} ${String(count).padStart(6)} findings  ${(count / megabytes).toFixed(3)} per MB`);
+console.log(
+  [...byRule]
+    .sort((a, b) => b[1] - a[1])
+    .map(([id, count]) => `${id} ${count}`)
+    .join(', '),
+);
+console.log(`known secrets ${knownFound} findings, hidden text ${hidden} spans`);
+const speeds = {
+  'known secrets': speedOf(pieces, (text) => known.find(text)),
+  patterns: speedOf(pieces, (text) => patterns.find(text)),
+  'hidden text': speedOf(pieces, (text) => mayHideText(text) && findHiddenText(text)),
+};
+for (const [what, speed] of Object.entries(speeds)) console.log(`${what.padEnd(14)} ${speed.toFixed(0).padStart(5)} MB/s`);
+for (const kind of new Set(pieces.map((piece) => piece.kind))) {
+  const some = pieces.filter((piece) => piece.kind === kind);
+  console.log(
+    `  ${kind.padEnd(18)} known ${speedOf(some, (text) => known.find(text))
+      .toFixed(0)
+      .padStart(5)} MB/s, patterns ${speedOf(some, (text) => patterns.find(text))
+      .toFixed(0)
+      .padStart(5)} MB/s`,
+  );
+}
+const missed = [
+  redacted / megabytes > MAX_FINDINGS_PER_MB && 'precision',
+  knownFound > 0 && 'known secrets where none are',
+  speeds['known secrets'] < MIN_MB_PER_S && 'speed of known secrets',
+  speeds.patterns < MIN_MB_PER_S && 'speed of patterns',
+].filter((miss) => miss !== false);
+console.log(missed.length > 0 ? `missed: ${missed.join(', ')}` : 'all targets met');
+if (options.strict && missed.length > 0) process.exitCode = 1;
