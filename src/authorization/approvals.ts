@@ -44,7 +44,7 @@ export interface ApprovalRequest {
   readonly deadline: number;
   /** {@link shownDigest}: what the answer is bound to. */
   readonly shown: string;
-  /** Waiting calls that say exactly the same, this one included. */
+  /** Waiting calls that say exactly the same, this one included; more may come while the question is open. */
   readonly identical: number;
   /** Why the user is asked: the reason of the grant or policy. */
   readonly why: string;
@@ -276,7 +276,13 @@ export class Approvals implements Disposable {
       pending.stop.signal.addEventListener('abort', () => resolve('failed'), { once: true });
     });
     try {
-      const request = { ...pending.request, identical: this.#identical(pending).length };
+      const count = () => Math.max(1, this.#identical(pending).length);
+      const request = {
+        ...pending.request,
+        get identical() {
+          return count();
+        },
+      };
       return await Promise.race([this.#approver.ask(request, this.#queue.length, pending.stop.signal), gone]);
     } catch {
       return 'failed';

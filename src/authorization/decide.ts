@@ -176,7 +176,8 @@ class Trial {
   }
 
   #runs(grant: Grant): boolean {
-    if (!isLive(grant, this.#now) || this.#facts.ended?.(grant) === true) return false;
+    // Asked first, so that an end is remembered.
+    if (this.#facts.ended?.(grant) === true || !isLive(grant, this.#now)) return false;
     return grant.endsWith?.kind !== 'task' || this.#facts.taskRuns?.(grant.endsWith.task, this.#now) === true;
   }
 

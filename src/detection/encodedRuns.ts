@@ -7,7 +7,7 @@ export interface EncodedRun {
   /** Whether it was compressed: then no part of it can be told from another. */
   readonly compressed: boolean;
   /** Place in the text of the bytes from `start` to `end` of {@link decoded}. */
-  place(start: number, end: number): { readonly start: number; readonly end: number };
+  readonly place: (start: number, end: number) => { readonly start: number; readonly end: number };
 }
 
 /** What may still be decoded and inflated while one text is looked at. Guards against bombs: what is over it stays unread, and is said to be. */

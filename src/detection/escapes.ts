@@ -54,7 +54,7 @@ export class Unescaped {
       }
       plain = 0;
       // The code point or byte that stands here, and the length of its spelling. Negative: a byte.
-      let used = 0;
+      let used: number;
       if (c === BACKSLASH) used = readBackslash(text, i);
       else if (c === PERCENT) used = readPercent(text, i);
       else if (c === AMPERSAND) used = readEntity(text, i);

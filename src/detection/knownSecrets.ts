@@ -228,7 +228,7 @@ export class KnownSecrets {
       if (form === 'reversed') [from, to] = [core.bytes - to, core.bytes - from];
       for (const { id, core: number } of core.users) if (!only || only(id)) out.push({ id, core: number, coreBytes: core.bytes, from, to });
     };
-    this.#scan(text, 0, { only, budget: decodingBudget(text.length), part }, () => {});
+    this.#scan(text, 0, { only, budget: decodingBudget(text.length), part }, () => undefined);
     return out;
   }
 

@@ -36,7 +36,7 @@ const COMPATIBLE: readonly (readonly [number, number])[] = [
 
 /** Of the decomposed characters, those that combine with the one before. */
 const MARKS = /\p{M}/gu;
-const SHOWS_NOTHING = /[\p{Cf}\p{M}\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\u{e0000}-\u{e0fff}]/u;
+const SHOWS_NOTHING = /\p{Cf}|\p{M}|\p{Default_Ignorable_Code_Point}/u;
 const PRINTABLE = /^[\x20-\x7e]+$/;
 const TAG_FIRST = 0xe0020;
 const TAG_LAST = 0xe007e;

@@ -8,7 +8,8 @@ export interface Decision {
     | { readonly kind: 'policy'; readonly layer: string; readonly rule: string }
     | {
         readonly kind: 'rule';
-        readonly rule: 'session' | 'paused' | 'no-grant' | 'unknown-server' | 'fault' | 'unanswered' | 'dismissed' | 'answered' | 'refused' | 'leak';
+        readonly rule:
+          'session' | 'paused' | 'no-grant' | 'unknown-server' | 'fault' | 'unanswered' | 'dismissed' | 'answered' | 'refused' | 'leak';
       };
   /** One or two sentences for the user and the agent: why, and what would change it. Holds no secret. */
   readonly reason: string;

@@ -118,7 +118,7 @@ export class JobThread {
 
   #thread(): Worker {
     if (this.#worker) return this.#worker;
-    const worker = new Worker(THREAD, { eval: true, execArgv: [], env: {} });
+    const worker = new Worker(THREAD, { eval: true, execArgv: [], env: {}, stdout: true, stderr: true });
     worker.on('message', (answer: Answer) => {
       this.#waiting.delete(answer.id);
       const running = this.#running.get(answer.id);

@@ -244,7 +244,7 @@ export class Tunnel implements Disposable {
     // Processes get a moment to end by themselves; those that don't are killed by their transport.
     let timer: Disposable | undefined;
     await Promise.race([
-      Promise.all(upstreams.map(({ upstream }) => upstream.settled?.())),
+      Promise.all(upstreams.map(async ({ upstream }) => upstream.settled?.())),
       new Promise<void>((resolve) => (timer = this.#options.clock.after(SETTLE_MS, resolve))),
     ]);
     timer?.dispose();

@@ -79,3 +79,6 @@ export const ITEMS = { server: 'server', tool: 'tool', call: 'call', finding: 'f
 
 /** Scheme of the documents that show a record. */
 export const RECORD_SCHEME = 'culvert-audit';
+
+/** Languages of the documents that Culvert shows: a record, and text that a server or an agent wrote. */
+export const LANGUAGES = { record: 'culvert-audit', output: 'culvert-output' } as const;

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { App } from './app.ts';
-import { RECORD_SCHEME } from './names.ts';
+import { LANGUAGES, RECORD_SCHEME } from './names.ts';
 
 /** Read-only documents: what the record says about a call, and the details of a call that waits. */
 export class RecordDocuments implements vscode.TextDocumentContentProvider, vscode.Disposable {
@@ -31,14 +31,14 @@ export class RecordDocuments implements vscode.TextDocumentContentProvider, vsco
 
   /** Opens the record of one call. */
   async showRecord(exchange: string): Promise<void> {
-    await open(vscode.Uri.from({ scheme: RECORD_SCHEME, authority: 'record', path: `/${exchange}.json` }), 'json');
+    await open(vscode.Uri.from({ scheme: RECORD_SCHEME, authority: 'record', path: `/${exchange}.json` }), LANGUAGES.record);
   }
 
   /** Opens a text that is made for the occasion. */
   async showDetails(title: string, text: string): Promise<void> {
     const path = `/${++this.#serial}/${title.replace(/[^\w ().-]/g, '_')}`;
     this.#details.set(path, text);
-    await open(vscode.Uri.from({ scheme: RECORD_SCHEME, authority: 'details', path }), 'plaintext');
+    await open(vscode.Uri.from({ scheme: RECORD_SCHEME, authority: 'details', path }), LANGUAGES.output);
   }
 
   dispose(): void {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { COMMANDS, CONTEXT, ITEMS, ITEM_COMMANDS, PROVIDER_ID, SETTINGS, VIEWS } from '../../src/vscode/names.ts';
+import { COMMANDS, CONTEXT, ITEMS, ITEM_COMMANDS, LANGUAGES, PROVIDER_ID, SETTINGS, VIEWS } from '../../src/vscode/names.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -28,6 +28,8 @@ interface Manifest {
     readonly viewsContainers: { readonly activitybar: readonly { readonly id: string; readonly icon: string }[] };
     readonly menus: Readonly<Record<string, readonly Menu[]>>;
     readonly configuration: { readonly properties: Readonly<Record<string, { readonly scope: string }>> };
+    readonly languages: readonly { readonly id: string }[];
+    readonly grammars: readonly { readonly scopeName: string; readonly path: string; readonly language?: string }[];
     readonly mcpServerDefinitionProviders: readonly { readonly id: string }[];
   };
 }
@@ -137,8 +139,20 @@ describe('manifest', () => {
       ...Object.values(contributes.views)
         .flat()
         .map((v) => v.icon),
+      ...contributes.grammars.map((g) => g.path),
     ])
       assert.ok(statSync(join(root, path)).isFile(), path);
+  });
+
+  it('has a grammar for each language, and the languages that the code sets', () => {
+    assert.deepEqual(
+      contributes.languages.map((l) => l.id),
+      Object.values(LANGUAGES),
+    );
+    for (const { scopeName, path, language } of contributes.grammars) {
+      assert.equal((JSON.parse(read(path)) as { scopeName: string }).scopeName, scopeName);
+      assert.ok(language === undefined || contributes.languages.some((l) => l.id === language), path);
+    }
   });
 
   it('pins the API types to the oldest editor it says it runs in', () => {

@@ -162,7 +162,7 @@ function actionOf({ method, tool }: Call): { readonly id: string; readonly group
     case 'session':
       return undefined;
     case 'tool':
-      return { id: tool ?? '', group: 'tools' };
+      return { id: isReserved(tool ?? '') ? `tool ${tool ?? ''}` : (tool ?? ''), group: 'tools' };
     case 'resource':
       return { id: 'any of resources', group: 'resources' };
     case 'prompt':
@@ -284,6 +284,11 @@ function factsOf(args: CallArguments | undefined): ArgumentFacts {
   };
   const whole = walk(root, '');
   return whole ? facts : { ...facts, readable: false };
+}
+
+/** Names of groups, and of what is no tool. A server that calls a tool so must not get what is permitted to those. */
+function isReserved(name: string): boolean {
+  return (ACTION_GROUPS as readonly string[]).includes(name) || name.startsWith('any of ');
 }
 
 /** Names of the actions that a policy speaks of, in its scope and its conditions. */

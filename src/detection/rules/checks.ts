@@ -48,7 +48,7 @@ export function githubChecksum(body: string): string {
 function isJwt(secret: string): boolean {
   const [header = '', payload = ''] = secret.slice(secret.lastIndexOf('eyJ', secret.indexOf('.'))).split('.');
   const read = (part: string) => Buffer.from(part, 'base64url').toString('latin1');
-  return /^\{\s*"[\w#]+"\s*:/.test(read(header)) && (payload === '' || /^\{\s*"/.test(read(payload)) || /"enc"/.test(read(header)));
+  return /^\{\s*"[\w#]+"\s*:/.test(read(header)) && (payload === '' || /^\{\s*"/.test(read(payload)) || read(header).includes('"enc"'));
 }
 
 /** Whether a value as a whole stands for something to be filled in. Nobody's secret is called like that. */

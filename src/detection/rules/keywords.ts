@@ -18,7 +18,7 @@ export class KeywordAutomaton {
       for (const byte of Buffer.from(keyword, 'latin1')) if (this.#columns[byte] === 0) this.#columns[byte] = width++;
     for (let c = 0x41; c <= 0x5a; c++) this.#columns[c] = this.#columns[c | 0x20] as number;
     this.#width = width;
-    const children: Map<number, number>[] = [new Map()];
+    const children = [new Map<number, number>()];
     const ending: number[][] = [[]];
     keywords.forEach((keyword, index) => {
       let state = 0;
@@ -37,8 +37,8 @@ export class KeywordAutomaton {
     const fail = new Int32Array(children.length);
     const table = new Int32Array(children.length * width);
     const queue = [0];
-    for (let head = 0; head < queue.length; head++) {
-      const state = queue[head] as number;
+    // It grows on the way.
+    for (const state of queue) {
       const failed = fail[state] as number;
       if (state !== 0) ending[state]?.push(...(ending[failed] ?? []));
       for (let column = 0; column < width; column++) {
@@ -66,7 +66,7 @@ export class KeywordAutomaton {
       if (state >= 0) continue;
       state = -state - 1;
       const keywords = this.#ending[state / this.#width] as readonly number[];
-      for (let k = 0; k < keywords.length; k++) visit(keywords[k] as number, i + 1);
+      for (const keyword of keywords) visit(keyword, i + 1);
     }
   }
 }

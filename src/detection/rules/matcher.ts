@@ -44,7 +44,7 @@ interface Compiled {
   readonly sticky: RegExp;
   readonly global: RegExp;
   /** Places at which the byte is checked first, and with which table. */
-  readonly probes: readonly (readonly [number, Uint8Array])[];
+  readonly probes: readonly { readonly place: number; readonly set: Uint8Array }[];
 }
 
 /** How a keyword leads to a rule: every match begins with it, or has it somewhere. */
@@ -104,8 +104,7 @@ export class PatternMatcher {
     this.#to.fill(0);
     this.#automaton.scan(text, (keyword, end) => {
       const leads = this.#leads[keyword] as readonly Lead[];
-      for (let i = 0; i < leads.length; i++) {
-        const { compiled, keywordLength, begins } = leads[i] as Lead;
+      for (const { compiled, keywordLength, begins } of leads) {
         const at = end - keywordLength;
         if (!begins) this.#widen(compiled, text, at, end, out);
         else if (at >= (this.#ends[compiled.index] as number) && passes(compiled, text, at)) this.#tryAt(compiled, text, at, out);
@@ -183,13 +182,12 @@ function compile(rule: Rule, index: number): Compiled & { readonly node: Node } 
     maxLength: maxLength(node),
     sticky: new RegExp(rule.pattern, `${flags}y`),
     global: new RegExp(rule.pattern, `${flags}g`),
-    probes: places.map((place) => [place, sets[place] as Uint8Array] as const),
+    probes: places.map((place) => ({ place, set: sets[place] as Uint8Array })),
   };
 }
 
 function passes({ probes }: Compiled, text: Buffer, at: number): boolean {
-  for (let i = 0; i < probes.length; i++) {
-    const [place, set] = probes[i] as readonly [number, Uint8Array];
+  for (const { place, set } of probes) {
     const c = text[at + place];
     if (c === undefined || set[c] === 0) return false;
   }
@@ -233,6 +231,7 @@ function spells(node: Node, keyword: string): boolean {
 function isBoundary(text: Buffer, at: number): boolean {
   if (at === 0 || !isWordByte(text[at - 1] as number)) return true;
   const before = text.toString('latin1', Math.max(0, at - 6), at);
+  // eslint-disable-next-line no-control-regex -- the colour of a terminal
   return /\\[bfnrt]$|%[0-9A-Fa-f]{2}$|\\u00[0-7][0-9A-Fa-f]$|\\x[0-7][0-9A-Fa-f]$|\x1b\[[0-9;]{0,3}m$/.test(before);
 }
 

@@ -309,7 +309,7 @@ function only(byte: number): Uint8Array {
 
 function onlyOf(set: Uint8Array): number | undefined {
   const at = set.indexOf(1);
-  return at >= 0 && set.indexOf(1, at + 1) < 0 ? at : undefined;
+  return at >= 0 && !set.includes(1, at + 1) ? at : undefined;
 }
 
 function everything(): Uint8Array {

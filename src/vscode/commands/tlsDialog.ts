@@ -24,9 +24,11 @@ export async function editTls(app: App, server: Server, title: string): Promise<
     ...(upstream.ssh === undefined
       ? [{ label: '$(pin) Pin the key it shows now', description: 'from then on no other key will do', value: 'pin' as const }]
       : []),
-    ...(tls.pins
-      ? [{ label: '$(add) Add a backup pin', description: `${tls.pins?.length ?? 0} of at most ${MAX_PINS}`, value: 'backup' as const }]
-      : []),
+    {
+      label: tls.pins ? '$(add) Add a backup pin' : '$(add) Enter a pin',
+      description: `${tls.pins?.length ?? 0} of at most ${MAX_PINS}`,
+      value: 'backup',
+    },
     { label: '$(person) Show a certificate of ours', description: 'two files: the certificate and its private key', value: 'client' },
     ...(tls.authorities === undefined
       ? []

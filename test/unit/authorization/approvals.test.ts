@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { Access } from '../../../src/authorization/access.ts';
 import {
   Approvals,
+  MAX_WAITING_PER_CLIENT,
   SHORT_GRANT_MS,
+  shownDigest,
   targetOf,
   type Answer,
   type ApprovalRequest,
   type Approver,
 } from '../../../src/authorization/approvals.ts';
+import { CallArguments } from '../../../src/authorization/arguments.ts';
 import type { Call } from '../../../src/authorization/decide.ts';
+import type { Caller } from '../../../src/authorization/grant.ts';
+import { rulesLayer } from '../../../src/authorization/policy/rules.ts';
+import { REFUSAL_MS, REFUSALS_PER_TOOL } from '../../../src/authorization/refusals.ts';
+import { describeOutcome, parseRequestAccess, requestHint, type AccessWish } from '../../../src/authorization/requestAccess.ts';
 import type { Decision } from '../../../src/mcp/decision.ts';
 import type { Principal } from '../../../src/mcp/principal.ts';
 import { Generations } from '../../../src/store/generations.ts';
@@ -231,6 +239,340 @@ describe('Approvals', () => {
     const all = [ask('a'), ask('b')];
     approvals.dispose();
     assert.ok((await Promise.all(all)).every((d) => d.effect === 'deny'));
+  });
+});
+
+describe('Approvals, shaped by the user', () => {
+  let bench: Bench;
+  let clock: ManualClock;
+  let access: Access;
+  let approver: HeldApprover;
+  let approvals: Approvals;
+  const caller: Caller = { ...principal, session: 's-1', branch: 'main' };
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const ask = (args: object = {}, tool = 'create_issue', who: Caller = caller): Promise<Decision> => {
+    const text = JSON.stringify(args);
+    return approvals.request(
+      {
+        principal: who,
+        call: { ...callOf(tool), arguments: CallArguments.fromText(text) },
+        argumentsText: text,
+        digest: text,
+        argumentsDigest: hash('sha256', text),
+        destination: 'api.example.com',
+        credentials: ['github'],
+        client: 'c',
+      },
+      30_000,
+      new AbortController().signal,
+    );
+  };
+  const effect = (args: object, tool = 'create_issue', who: Caller = caller) =>
+    access.decide(who, { ...callOf(tool), arguments: CallArguments.fromText(JSON.stringify(args)) }).effect;
+  const answer = (i: number, a: Answer) => approver.asked[i]?.answer(a);
+
+  beforeEach(() => {
+    bench = new Bench();
+    clock = new ManualClock();
+    access = new Access(bench.window(), bench.key, new Generations(), clock);
+    access.start('srv-1', 'ask', 'wizard');
+    approver = new HeldApprover();
+    approvals = new Approvals(access, approver, clock);
+  });
+  afterEach(() => bench.close());
+
+  it('gives a widened grant from the call at hand', async () => {
+    const first = ask({ owner: 'acme', repo: 'shop', title: 'x' });
+    const { request } = approver.asked[0]!;
+    assert.deepEqual(
+      request.proposals.map((p) => p.id),
+      ['same', 'named-2', 'named-1', 'tool'],
+    );
+    assert.equal(request.proposals[1]?.words, 'allow create_issue where owner is “acme” and repo is “shop”');
+    answer(0, { kind: 'proposal', proposal: 'named-2', effect: 'allow', forMs: 1_800_000, where: 'workspace', why: 'the release' });
+    assert.equal((await first).effect, 'allow');
+    assert.equal(effect({ owner: 'acme', repo: 'shop', title: 'another' }), 'allow');
+    assert.equal(effect({ owner: 'acme', repo: 'other' }), 'ask');
+    assert.equal(effect({ owner: 'acme', repo: 'shop' }, 'create_issue', { ...caller, workspace: 'ws-2' }), 'ask');
+    clock.advance(1_800_000);
+    assert.equal(effect({ owner: 'acme', repo: 'shop' }), 'ask');
+  });
+
+  it('gives for a number of uses, a session, a branch, a window or the task', async () => {
+    const where: readonly (readonly [Answer & object, Caller])[] = [
+      [
+        { kind: 'proposal', proposal: 'tool', effect: 'allow', where: 'session' },
+        { ...caller, session: 's-2' },
+      ],
+      [
+        { kind: 'proposal', proposal: 'tool', effect: 'allow', where: 'branch' },
+        { ...caller, branch: 'other' },
+      ],
+      [
+        { kind: 'proposal', proposal: 'tool', effect: 'allow', where: 'window' },
+        { ...caller, window: 'win-2' },
+      ],
+      [
+        { kind: 'proposal', proposal: 'tool', effect: 'allow', where: 'client' },
+        { ...caller, client: 'vscode' },
+      ],
+    ];
+    let i = 0;
+    for (const [given, elsewhere] of where) {
+      const tool = `tool-${i}`;
+      const asked = ask({}, tool);
+      answer(i++, given);
+      assert.equal((await asked).effect, 'allow');
+      await turn();
+      assert.deepEqual([effect({}, tool), effect({}, tool, elsewhere)], ['allow', 'ask'], given.where);
+    }
+    const task = access.startTask({ name: 'T', servers: [], durationMs: 60_000 }, []);
+    const forTask = ask({}, 'tasked');
+    answer(i++, { kind: 'proposal', proposal: 'tool', effect: 'allow', where: 'task' });
+    assert.equal((await forTask).effect, 'allow');
+    access.endTask(task.id);
+    await turn();
+    assert.equal(effect({}, 'tasked'), 'ask');
+    const nowhere = ask({}, 'nowhere');
+    answer(i++, { kind: 'proposal', proposal: 'tool', effect: 'allow', where: 'task' });
+    assert.equal((await nowhere).effect, 'deny');
+    await turn();
+    const unknown = ask({}, 'nothing');
+    answer(i, { kind: 'proposal', proposal: 'everything', effect: 'allow' });
+    assert.equal((await unknown).effect, 'deny');
+  });
+
+  it('takes a use for the call that was shown, and one for each that waits', async () => {
+    const all = [ask({ n: 1 }), ask({ n: 2 }), ask({ n: 3 })];
+    answer(0, { kind: 'proposal', proposal: 'tool', effect: 'allow', uses: 2 });
+    assert.deepEqual([(await all[0]!).effect, (await all[1]!).effect], ['allow', 'allow']);
+    await turn();
+    assert.equal(approvals.waiting, 1);
+    assert.equal(access.used(access.all().find((g) => g.uses === 2)?.id ?? ''), 2);
+  });
+
+  it('answers an ask that is narrower than what is given', async () => {
+    access.give({
+      server: 'srv-1',
+      target: { kind: 'tools', names: ['create_issue'] },
+      effect: 'ask',
+      scope: {},
+      givenBy: 'tree',
+      conditions: [{ test: 'equals', at: '/owner', value: 'acme' }],
+    });
+    const asked = ask({ owner: 'acme' });
+    answer(0, 'short');
+    assert.equal((await asked).effect, 'allow');
+    assert.equal(effect({ owner: 'acme' }), 'allow');
+  });
+
+  it('shows identical calls as one, and lets “once” serve one and “all” each of them', async () => {
+    const same = [ask({ a: 1 }), ask({ a: 1 }), ask({ a: 1 }), ask({ a: 2 })];
+    assert.equal(approver.asked[0]?.request.identical, 3);
+    answer(0, 'once');
+    assert.equal((await same[0]!).effect, 'allow');
+    await turn();
+    assert.equal(approver.asked[1]?.request.identical, 2);
+    answer(1, 'all');
+    assert.deepEqual([(await same[1]!).effect, (await same[2]!).effect], ['allow', 'allow']);
+    await turn();
+    assert.equal(approvals.waiting, 1);
+    assert.equal(new Set(approver.asked.map((q) => q.request.shown)).size, 2);
+  });
+
+  it('binds the answer to all that was shown', () => {
+    const what = { call: callOf('a'), argumentsDigest: 'x', argumentsText: '{}', destination: 'h', credentials: ['c'] };
+    const digests = [
+      what,
+      { ...what, call: callOf('b') },
+      { ...what, argumentsDigest: 'y' },
+      { ...what, destination: 'i' },
+      { ...what, credentials: [] },
+      { ...what, call: { ...what.call, server: 'srv-2' } },
+    ];
+    assert.equal(new Set(digests.map(shownDigest)).size, digests.length);
+    assert.equal(shownDigest({ ...what, credentials: ['b', 'a'] }), shownDigest({ ...what, credentials: ['a', 'b'] }));
+  });
+
+  it('remembers a “no” for a while, tells the agent, and asks nobody', async () => {
+    for (const [i, no] of (['no', 'dismiss'] as const).entries()) {
+      const asked = ask({ i });
+      answer(i, no);
+      assert.equal((await asked).effect, 'deny');
+      await turn();
+      const again = await ask({ i });
+      assert.deepEqual(again.by, { kind: 'rule', rule: 'refused' });
+      assert.match(again.reason, /said no to exactly this just now\. Culvert asks again in 5 minutes at the earliest\. Do something else/);
+    }
+    assert.equal(approver.asked.length, 2);
+    // Another caller, other arguments: those may ask.
+    const other = ask({ i: 0 }, 'create_issue', { ...caller, window: 'win-2' });
+    assert.equal(approver.asked.length, 3);
+    answer(2, 'once');
+    await other;
+    clock.advance(REFUSAL_MS);
+    await turn();
+    void ask({ i: 0 });
+    assert.equal(approver.asked.length, 4);
+  });
+
+  it('is not worn down by ever new arguments', async () => {
+    for (let i = 0; i < REFUSALS_PER_TOOL; i++) {
+      const asked = ask({ i });
+      answer(i, 'no');
+      await asked;
+      await turn();
+    }
+    assert.match((await ask({ i: 99 })).reason, /said no 3 times lately/);
+    approvals.forgetRefusals();
+    void ask({ i: 99 });
+    assert.equal(approver.asked.length, REFUSALS_PER_TOOL + 1);
+  });
+
+  it('lets a grant given meanwhile go before a remembered “no”', async () => {
+    const asked = ask({ a: 1 });
+    answer(0, 'no');
+    await asked;
+    access.set('srv-1', { kind: 'tools', names: ['create_issue'] }, 'allow', 'tree');
+    assert.equal(access.admit(caller, callOf('create_issue')).effect, 'allow');
+  });
+
+  it('shows what differs from the last call that was approved', async () => {
+    const first = ask({ owner: 'acme', title: 'one', labels: ['a'] });
+    assert.equal(approver.asked[0]?.request.changes, undefined);
+    answer(0, 'once');
+    await first;
+    await turn();
+    void ask({ owner: 'evil', title: 'one', labels: ['a', 'b'] });
+    assert.deepEqual(
+      approver.asked[1]?.request.changes?.map((c) => [c.name, c.kind, c.before, c.after]),
+      [
+        ['owner', 'changed', 'acme', 'evil'],
+        ['labels.1', 'added', undefined, 'b'],
+      ],
+    );
+  });
+
+  it('asks again each time where a policy wants it, and says that no grant spares it', async () => {
+    access.setLayers([rulesLayer('The workspace’s policy', [{ effect: 'ask', name: 'careful' }])]);
+    access.set('srv-1', { kind: 'tools', names: ['create_issue'] }, 'allow', 'tree');
+    const asked = ask({});
+    assert.equal(approver.asked[0]?.request.lasting, false);
+    assert.match(
+      approver.asked.map((q) => q.request.why).join(),
+      /asks the user each time, because the workspace’s policy \(careful\) wants that/,
+    );
+    answer(0, 'always');
+    assert.equal((await asked).effect, 'allow');
+    assert.equal(effect({}), 'ask');
+  });
+
+  it('takes no more than so many waiting calls of one client', async () => {
+    const waiting = Array.from({ length: MAX_WAITING_PER_CLIENT }, (_, i) => ask({ i }));
+    assert.match((await ask({ more: true })).reason, /wait for the user’s answer already/);
+    approvals.dispose();
+    await Promise.all(waiting);
+  });
+
+  describe('access that an agent asks for', () => {
+    const wish = (tools: readonly string[]): AccessWish => ({ tools, reason: 'to close the issue', durationMs: 1_800_000 });
+    const request = (tools: readonly string[]) =>
+      approvals.requestAccess(
+        {
+          principal: caller,
+          server: 'srv-1',
+          serverLabel: 'GitHub',
+          wish: wish(tools),
+          reads: (tool) => tool.startsWith('get'),
+          destination: 'h',
+          credentials: [],
+          client: 'c',
+        },
+        30_000,
+        new AbortController().signal,
+      );
+    beforeEach(() => access.revokeServer('srv-1'));
+
+    it('leads to a grant of just that, for that long', async () => {
+      const asked = request(['close_issue', 'get_issue']);
+      const { request: shown } = approver.asked[0]!;
+      assert.deepEqual(shown.wish, wish(['close_issue', 'get_issue']));
+      assert.deepEqual(
+        shown.proposals.map((p) => p.words),
+        ['allow get_issue for 30 minutes', 'allow close_issue, get_issue for 30 minutes'],
+      );
+      answer(0, 'once');
+      const outcome = await asked;
+      assert.deepEqual([outcome.allowed, outcome.refused], [['close_issue', 'get_issue'], []]);
+      assert.deepEqual(describeOutcome(outcome, wish(['close_issue', 'get_issue'])).isError, false);
+      assert.deepEqual([effect({}, 'close_issue'), effect({}, 'other')], ['allow', 'deny']);
+      const [grant] = access.all();
+      assert.deepEqual([grant?.givenBy, grant?.why], ['request', 'to close the issue']);
+      clock.advance(1_800_000);
+      assert.equal(effect({}, 'close_issue'), 'deny');
+    });
+
+    it('may be given in part', async () => {
+      const asked = request(['close_issue', 'get_issue']);
+      answer(0, { kind: 'proposal', proposal: 'reading', effect: 'allow' });
+      const outcome = await asked;
+      assert.deepEqual([outcome.allowed, outcome.refused], [['get_issue'], ['close_issue']]);
+      assert.match(
+        describeOutcome(outcome, wish(['close_issue', 'get_issue'])).text,
+        /Allowed now: “get_issue”.*Not allowed: “close_issue”; do not ask/,
+      );
+    });
+
+    it('is refused, and not asked for again', async () => {
+      const asked = request(['close_issue']);
+      answer(0, 'deny');
+      assert.deepEqual((await asked).allowed, []);
+      await turn();
+      const again = await request(['close_issue']);
+      assert.deepEqual(again.decision.by, { kind: 'rule', rule: 'refused' });
+      assert.deepEqual(describeOutcome(again, wish(['close_issue'])).isError, true);
+      assert.equal(approver.asked.length, 1);
+      assert.deepEqual(access.all(), []);
+    });
+
+    it('is not asked for where the user has denied it, or has allowed it already', async () => {
+      access.set('srv-1', { kind: 'tools', names: ['close_issue'] }, 'deny', 'tree');
+      assert.equal((await request(['close_issue', 'get_issue'])).decision.effect, 'deny');
+      access.set('srv-1', { kind: 'tools', names: ['close_issue'] }, 'allow', 'tree');
+      assert.deepEqual((await request(['close_issue'])).allowed, ['close_issue']);
+      assert.equal(approver.asked.length, 0);
+    });
+  });
+});
+
+describe('request_access', () => {
+  it('is read strictly', () => {
+    assert.deepEqual(parseRequestAccess('{"tools":["a","a"],"reason":" x "}'), {
+      ok: true,
+      wish: { tools: ['a'], reason: 'x', durationMs: 900_000 },
+    });
+    for (const text of [
+      undefined,
+      '',
+      '[]',
+      '{"tools":[],"reason":"x"}',
+      '{"tools":["a"]}',
+      '{"tools":["a"],"reason":"x","duration_minutes":0}',
+      '{"tools":["a"],"reason":"x","server":"y"}',
+    ]) {
+      const read = parseRequestAccess(text);
+      assert.equal(read.ok, false, text);
+    }
+  });
+
+  it('is mentioned where asking can help', () => {
+    assert.match(requestHint({ effect: 'deny', by: { kind: 'rule', rule: 'no-grant' }, reason: '' }), /request_access/);
+    for (const by of [
+      { kind: 'rule' as const, rule: 'paused' as const },
+      { kind: 'grant' as const, grant: 'g' },
+      { kind: 'policy' as const, layer: 'l', rule: 'r' },
+    ])
+      assert.equal(requestHint({ effect: 'deny', by, reason: '' }), '');
   });
 });
 

@@ -102,13 +102,13 @@ describe('StoredUses', () => {
         },
       ),
     );
-    const outputs = children.map(() => '');
-    children.forEach((child, i) => child.stdout.on('data', (data: Buffer) => (outputs[i] += data.toString())));
+    const outputs = children.map(() => [] as string[]);
+    children.forEach((child, i) => child.stdout.on('data', (data: Buffer) => outputs[i]?.push(data.toString())));
     await Promise.all(children.map((child) => once(child.stdout, 'data')));
     const ends = children.map((child) => once(child, 'exit'));
     for (const child of children) child.stdin.write('go\n');
     await Promise.all(ends);
-    const taken = outputs.map((text) => Number(text.trim().split('\n').at(-1)));
+    const taken = outputs.map((texts) => Number(texts.join('').trim().split('\n').at(-1)));
     assert.equal(
       taken.reduce((a, b) => a + b, 0),
       60,

@@ -10,8 +10,8 @@ import { examplesFor, randomFrom } from './examples.ts';
 const all = new PatternMatcher(RULES);
 /** Attack strings are this long. */
 const ATTACK_BYTES = 65_536;
-/** The most that one may take. CI shares its processors: the target of 50 ms is checked by `npm run detection`. */
-const ATTACK_MS = 400;
+/** The most that one may take. The target is 50 ms on a machine that does nothing else; CI shares its processors. */
+const ATTACK_MS = Number(process.env['CULVERT_ATTACK_MS'] ?? 400);
 
 function found(matcher: PatternMatcher, text: string, id: string): boolean {
   return matcher.find(Buffer.from(text, 'latin1')).some(({ rule }) => rule.id === id);

@@ -128,7 +128,6 @@ describe('grammars', () => {
     );
     const grammar = await registry.loadGrammar('text.culvert.output');
     assert.ok(grammar);
-    const { INITIAL } = await import('vscode-textmate').then((module) => module.default ?? module);
     for (const text of [
       '⟦culvert: '.repeat(2_000),
       '${culvert:'.repeat(2_000),
@@ -136,7 +135,7 @@ describe('grammars', () => {
       `A${' a'.repeat(10_000)}:`,
     ]) {
       const started = performance.now();
-      grammar.tokenizeLine(text, INITIAL);
+      grammar.tokenizeLine(text, null);
       assert.ok(performance.now() - started < 2_000, text.slice(0, 20));
     }
   });
