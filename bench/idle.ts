@@ -10,17 +10,22 @@ const AT_ONCE = 4;
 /** Issue 3: memory of the tunnel's process for one idle session with an open stream. */
 const MAX_SESSION_BYTES = 50 * KIB;
 
+/** Sessions of one client; more are refused at some point. */
+const SESSIONS_PER_CLIENT = 50;
+
 /** Opens sessions that do nothing but listen, until there are `wanted` or one more is refused. */
 class IdleSessions {
-  readonly #route: HttpRoute;
+  readonly #parts: Parts;
+  #client: Promise<HttpRoute> | undefined;
+  #ofClient = 0;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE });
   readonly #streams: ClientRequest[] = [];
   /** Why there are not more. */
   refused: string | undefined;
   #opening = 0;
 
-  constructor(route: HttpRoute) {
-    this.#route = route;
+  constructor(parts: Parts) {
+    this.#parts = parts;
   }
 
   get count(): number {
@@ -48,8 +53,10 @@ class IdleSessions {
   }
 
   async #open(): Promise<void> {
-    const session = await openSession(this.#route, this.#agent);
-    const { request, response } = await begin(this.#route, 'GET', session);
+    if (this.#ofClient++ % SESSIONS_PER_CLIENT === 0) this.#client = this.#parts.newClient();
+    const route = await this.#client!;
+    const session = await openSession(route, this.#agent);
+    const { request, response } = await begin(route, 'GET', session);
     if (response.statusCode !== 200) throw new Error(`a stream was answered with ${response.statusCode ?? 0}`);
     response.on('error', () => undefined).resume();
     this.#streams.push(request);
@@ -58,7 +65,7 @@ class IdleSessions {
 
 /** Measures what a session costs the tunnel that does nothing but keep its stream open. */
 export async function measureIdle(parts: Parts, wanted: number): Promise<Target[]> {
-  const sessions = new IdleSessions(parts.route('tunnel'));
+  const sessions = new IdleSessions(parts);
   const first = Math.min(FIRST_SESSIONS, Math.floor(wanted / 2));
   await sessions.grow(first);
   const before = await parts.tunnelState();

@@ -86,6 +86,12 @@ export class Parts {
     return this.#tunnel.ask<TunnelState>('state');
   }
 
+  /** The way through the tunnel for another client than the others. */
+  async newClient(): Promise<HttpRoute> {
+    if (!this.#tunnel) throw new Error('The parts are not started.');
+    return { ...this.route('tunnel'), ...(await this.#tunnel.ask<{ token: string }>('token')) };
+  }
+
   close(): void {
     for (const part of this.#parts) part.end();
     rmSync(this.folder, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 /**
- * The tunnel with everything on, in a process of its own: credential, decision, record, inspection. Arguments: upstream URL, secret. For
- * each line on stdin it says how it is doing.
+ * The tunnel with everything on, in a process of its own: credential, decision, record, inspection. Arguments: upstream URL, secret. On a
+ * line `state` on stdin it says how it is doing, on `token` it lets in another client.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
@@ -19,7 +19,11 @@ delay.enable();
 console.log(JSON.stringify({ socketPath, path, token, serverId, runtimeFolder, capabilityStem }));
 
 const orders = createInterface({ input: process.stdin });
-orders.on('line', () => {
+orders.on('line', (order) => {
+  if (order === 'token') {
+    console.log(JSON.stringify({ token: tunnel.tunnel.issue(serverId, 'agent', 'own').token }));
+    return;
+  }
   // What it measures is the time between two looks.
   const stallMs = Math.max(0, delay.max / 1e6 - RESOLUTION_MS);
   // The second one takes what the first one has only queued: weak references, buffers.

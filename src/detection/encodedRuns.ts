@@ -32,8 +32,8 @@ export function decodingBudget(textBytes: number): DecodingBudget {
 
 /** Shortest runs that are decoded, characters: of base64, what 15 bytes make. */
 const MIN_BASE64 = 20;
-const MIN_HEX = 24;
-const MIN_BASE32 = 24;
+const MIN_HEX = 20;
+const MIN_BASE32 = 20;
 /** A line of this many characters that is nothing but base64 goes on in the next (MIME: 76, PEM: 64). */
 const MIN_LINE = 40;
 /** Decoded bytes that are looked at to tell text from noise, at each of {@link SAMPLES} places. */

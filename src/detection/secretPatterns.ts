@@ -111,6 +111,12 @@ export function spellingsOf(value: string): { readonly patterns: readonly Secret
   // What text is read as (`escapes.ts`) holds `e` for `é`: so must the pattern.
   const plain = plainSpelling(bytes);
   if (plain) add('as is', plain, 1);
+  // So must one that holds what looks like an escape, where the text around it was escaped in another way.
+  const reader = new Unescaped();
+  for (let level = bytes, n = 0; n < MAX_OWN_LEVELS && reader.read(level); n++) {
+    level = Buffer.from(reader.bytes);
+    if (level.length >= MIN_EXACT) add('as is', level, 1);
+  }
   for (const core of base64Cores(bytes)) {
     add('base64', ascii(core.text), 3 / 4, core);
     if (core.text.length < 2 * MIN_RUN_SYMBOLS) {
@@ -139,6 +145,8 @@ function isBulky(form: SecretForm): boolean {
   return form === 'hex' || form === 'base32' || form === 'byte values' || form.startsWith('UTF-16');
 }
 
+/** How often escapes that a secret holds itself are undone. */
+const MAX_OWN_LEVELS = 3;
 /** Shortest spelling other than its own that is searched for as bytes. */
 const MIN_EXACT = 8;
 

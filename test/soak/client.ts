@@ -38,6 +38,8 @@ export interface Ground {
   generation: number;
   readonly calls: Call[];
   readonly violations: string[];
+  /** When long streams were refused as not offered, milliseconds. */
+  readonly refusedStreams: { readonly from: number; readonly to: number }[];
   /** Notifications that arrived on long streams. */
   notifications: number;
   /** Answers to questions of the server that were sent. */
@@ -51,6 +53,9 @@ const THINKING_MS = { from: 100, to: 1_100 };
 const SLOW_MS = 15;
 /** A call that has no outcome after this is lost, milliseconds. */
 const LOST_MS = 30_000;
+/** How often, and how far apart, something is sent again that was refused while its call runs. */
+const INSIST_TIMES = 10;
+const INSIST_MS = 50;
 /** Progress after which a client gives a call up. */
 const PATIENCE_STEPS = 2;
 
@@ -92,7 +97,9 @@ export class Session {
   readonly #listens: boolean;
   readonly #dice: Dice;
   readonly #agent = new Agent({ keepAlive: true });
-  #access: Access;
+  /** The token that it knows; it learns of another one by being refused. */
+  #token: string;
+  readonly #number: number;
   #generation = -1;
   #sessionId: string | undefined;
   #ids = 0;
@@ -100,7 +107,8 @@ export class Session {
 
   constructor(ground: Ground, number: number, seed: number) {
     this.#ground = ground;
-    this.#access = ground.access;
+    this.#number = number;
+    this.#token = this.#currentToken;
     this.#name = `s${number}`;
     this.#era = number % 3 === 2 ? 'modern' : 'legacy';
     this.#slow = number % 7 === 3;
@@ -131,7 +139,7 @@ export class Session {
   }
 
   async #connect(): Promise<boolean> {
-    this.#access = this.#ground.access;
+    this.#token = this.#currentToken;
     const { generation } = this.#ground;
     this.#sessionId = undefined;
     if (this.#era === 'legacy') {
@@ -152,10 +160,15 @@ export class Session {
     return true;
   }
 
+  get #currentToken(): string {
+    const { tokens } = this.#ground.access;
+    return tokens[this.#number % tokens.length] ?? '';
+  }
+
   #headers(method?: string): OutgoingHttpHeaders {
     return {
       host: 'localhost',
-      authorization: `Bearer ${this.#access.token}`,
+      authorization: `Bearer ${this.#token}`,
       accept: 'application/json, text/event-stream',
       ...(this.#sessionId !== undefined && { 'mcp-session-id': this.#sessionId, 'mcp-protocol-version': LEGACY_VERSION }),
       ...(this.#era === 'modern' && {
@@ -171,7 +184,7 @@ export class Session {
     headers: OutgoingHttpHeaders,
     body?: string,
   ): { request: ClientRequest; response: Promise<IncomingMessage> } {
-    const { socketPath, path } = this.#access;
+    const { socketPath, path } = this.#ground.access;
     const outgoing = request({ socketPath, path, method, headers, agent: method === 'POST' ? this.#agent : false });
     const response = new Promise<IncomingMessage>((resolve, reject) => {
       outgoing.once('response', resolve);
@@ -201,6 +214,7 @@ export class Session {
   /** A long stream, whose notifications must come in order and without a gap. */
   async #listen(): Promise<void> {
     this.#stream?.destroy();
+    const from = performance.now();
     const opened =
       this.#era === 'modern'
         ? this.#send({ id: `listen-${++this.#ids}`, method: 'subscriptions/listen', params: { notifications: {} } })
@@ -208,6 +222,7 @@ export class Session {
     this.#stream = opened.request;
     try {
       const response = await opened.response;
+      if (response.statusCode === 405) this.#ground.refusedStreams.push({ from, to: performance.now() });
       let last: { stream: number; n: number } | undefined;
       const parser = createParser({
         onEvent: ({ data }) => {
@@ -236,7 +251,7 @@ export class Session {
       fault: manner === 'hang' || manner === 'ask' ? 'none' : this.#dice.pick(FAULTS),
     };
     const id = this.#ids;
-    const stale = this.#access.token !== this.#ground.access.token || this.#generation !== this.#ground.generation;
+    const stale = this.#token !== this.#currentToken || this.#generation !== this.#ground.generation;
     const from = performance.now();
     const lost = setTimeout(() => {
       this.#violate(`no outcome of ${JSON.stringify(wish)} after ${LOST_MS / 1_000} s`);
@@ -300,23 +315,32 @@ export class Session {
     seen.gaveUp = true;
     if (this.#era === 'modern') sent.destroy();
     else
-      this.#post({ method: 'notifications/cancelled', params: { requestId: id, reason: 'soak' } }).then(
-        (response) => {
-          response.resume();
-          // Nobody hears of it any more: the server was restarted, or the token was rotated.
-          if (response.statusCode !== 202) sent.destroy();
-        },
-        () => sent.destroy(),
-      );
+      void this.#insist({ method: 'notifications/cancelled', params: { requestId: id, reason: 'soak' } }).then((delivered) => {
+        // Nobody hears of it any more: the server was restarted.
+        if (!delivered) sent.destroy();
+      });
   }
 
   #reply(question: unknown, nonce: string): void {
     this.#ground.replies++;
     const result = { role: 'assistant', model: 'none', content: { type: 'text', text: `reply to ${nonce}` } };
-    this.#post({ id: question, result }).then(
-      (response) => void response.resume(),
-      () => undefined,
-    );
+    void this.#insist({ id: question, result });
+  }
+
+  /** Delivers what belongs to a call that runs, with the new token if there is another one meanwhile. */
+  async #insist(message: Readonly<Record<string, unknown>>): Promise<boolean> {
+    for (let attempt = 0; attempt < INSIST_TIMES; attempt++) {
+      try {
+        const response = await this.#post(message);
+        response.resume();
+        if (response.statusCode === 202) return true;
+      } catch {
+        // Ended with what it belongs to.
+      }
+      await pause(INSIST_MS);
+      this.#token = this.#currentToken;
+    }
+    return false;
   }
 
   #violate(text: string): void {

@@ -34,6 +34,8 @@ export interface SoakReport {
 interface Disturbance {
   readonly from: number;
   to: number;
+  /** Whether it does no harm to what runs: only a token may be refused before its holder has the new one. */
+  readonly refusesOnly: boolean;
 }
 
 /** After a restart or a rotation what was under way may still fail for so long, milliseconds. */
@@ -71,11 +73,20 @@ async function run(options: SoakOptions, folder: string, parts: Ended[]): Promis
   const server = new FaultyServer(journal);
   parts.push(server);
   await server.start();
-  const host = await Host.start(`http://127.0.0.1:${server.port}/mcp`, join(folder, 'state'));
+  const host = await Host.start(`http://127.0.0.1:${server.port}/mcp`, join(folder, 'state'), options.sessions);
   parts.push(host);
 
   const over = new AbortController();
-  const ground: Ground = { access: host.access, generation: 0, calls: [], violations: [], notifications: 0, replies: 0, over: over.signal };
+  const ground: Ground = {
+    access: host.access,
+    generation: 0,
+    calls: [],
+    violations: [],
+    refusedStreams: [],
+    notifications: 0,
+    replies: 0,
+    over: over.signal,
+  };
   const disturbances: Disturbance[] = [];
   const measures: Measure[] = [];
   const dice = new Dice(options.seed);
@@ -92,8 +103,8 @@ async function run(options: SoakOptions, folder: string, parts: Ended[]): Promis
       await task();
     }
   };
-  const disturb = async (task: () => Promise<void>): Promise<void> => {
-    const disturbance = { from: performance.now(), to: Infinity };
+  const disturb = async (task: () => Promise<void>, refusesOnly = false): Promise<void> => {
+    const disturbance: Disturbance = { from: performance.now(), to: Infinity, refusesOnly };
     disturbances.push(disturbance);
     await task();
     disturbance.to = performance.now() + GRACE_MS;
@@ -111,12 +122,13 @@ async function run(options: SoakOptions, folder: string, parts: Ended[]): Promis
         done.kills++;
       }),
     ),
-    repeat(options.rotateEvery * 1_000, () =>
-      disturb(async () => {
-        ground.access = await host.order<Access>('rotate');
-        done.rotations++;
-      }),
-    ),
+    repeat(options.rotateEvery * 1_000, () => {
+      // Every other time so that what runs may go on.
+      const order = done.rotations++ % 2 === 0 ? 'rotate' : 'revoke';
+      return disturb(async () => {
+        ground.access = await host.order<Access>(order);
+      }, order === 'rotate');
+    }),
     (async () => {
       let told = began;
       while (!isOver()) {
@@ -142,6 +154,8 @@ async function run(options: SoakOptions, folder: string, parts: Ended[]): Promis
   for (const resource of leftover.resources) violations.push(`left in the tunnel’s process: ${resource}`);
   for (const file of leftover.files) violations.push(`left open in the tunnel’s process: ${file}`);
   for (const problem of leftover.problems) violations.push(`the record: ${problem}`);
+  for (const span of ground.refusedStreams)
+    if (!isDisturbed({ ...span, outcome: 'refused' }, disturbances)) violations.push('a long stream was refused as not offered');
   violations.push(...judgeCalls(ground.calls, disturbances), ...judgeMemory(measures));
   const record = judgeRecord(join(folder, 'state', DATABASE_FILE), readFileSync(journal, 'utf8'), ground.calls, disturbances);
   violations.push(...record.violations);
@@ -149,7 +163,7 @@ async function run(options: SoakOptions, folder: string, parts: Ended[]): Promis
 
   const summary = [
     `${options.sessions} sessions, ${seconds.toFixed(0)} s, seed ${options.seed}: ${ground.calls.length} calls (${(ground.calls.length / seconds).toFixed(0)}/s), ${ground.notifications} notifications on long streams, ${ground.replies} questions answered`,
-    `disturbances: ${done.kills} kills and restarts of the server, ${done.rotations} token rotations, ${ground.calls.filter(({ wish }) => wish.fault !== 'none').length} resets, truncations and early ends; ${ground.calls.filter((call) => call.wish.fault === 'none' && !call.stale && !isDisturbed(call, disturbances)).length} calls had nothing to fear`,
+    `disturbances: ${done.kills} kills and restarts of the server, ${done.rotations} token rotations (every other one ends what runs), ${ground.calls.filter(({ wish }) => wish.fault !== 'none').length} resets, truncations and early ends; ${ground.calls.filter((call) => call.wish.fault === 'none' && !call.stale && !isDisturbed(call, disturbances)).length} calls had nothing to fear`,
     `outcomes: ${(['answered', 'error', 'refused', 'broken', 'cancelled'] as const).map((o) => `${ground.calls.filter(({ outcome }) => outcome === o).length} ${o}`).join(', ')}`,
     ...errorsOf(ground.calls),
     `record: ${record.recorded} calls with intent and outcome, ${record.forwarded} of them at the server, file ${mib(statSync(join(folder, 'state', DATABASE_FILE)).size)}`,
@@ -162,8 +176,8 @@ async function run(options: SoakOptions, folder: string, parts: Ended[]): Promis
 
 // --- The three sides
 
-function isDisturbed({ from, to }: Call, disturbances: readonly Disturbance[]): boolean {
-  return disturbances.some((d) => from <= d.to && to >= d.from);
+function isDisturbed({ from, to, outcome }: Pick<Call, 'from' | 'to' | 'outcome'>, disturbances: readonly Disturbance[]): boolean {
+  return disturbances.some((d) => from <= d.to && to >= d.from && (!d.refusesOnly || outcome === 'refused'));
 }
 
 /** The callers' side: whoever asked for no fault and was not disturbed has an answer; the others have at least an end. */
@@ -329,8 +343,8 @@ class Host implements Ended {
     this.access = access;
   }
 
-  static async start(url: string, stateFolder: string): Promise<Host> {
-    const child = fork(join(import.meta.dirname, 'tunnelHost.ts'), [url, stateFolder], {
+  static async start(url: string, stateFolder: string, sessions: number): Promise<Host> {
+    const child = fork(join(import.meta.dirname, 'tunnelHost.ts'), [url, stateFolder, String(sessions)], {
       execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });

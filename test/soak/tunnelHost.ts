@@ -1,20 +1,24 @@
 /**
  * The tunnel of the soak, in a process of its own so that its memory and handles are its own: `node --expose-gc tunnelHost.ts <upstream URL>
- * <state folder>`. Takes {@link HostOrder} over IPC and answers each.
+ * <state folder> <sessions>`. Takes {@link HostOrder} over IPC and answers each.
  */
 import { readdirSync, readlinkSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startTunnel } from '../../src/tunnel/index.ts';
 
-/** What the host is told. */
-export type HostOrder = 'rotate' | 'measure' | 'close';
+/** What the host is told. `rotate` puts new tokens in place of the old ones, `revoke` ends everything that holds one and lets all in anew. */
+export type HostOrder = 'rotate' | 'revoke' | 'measure' | 'close';
+
+/** Sessions that share a token. */
+const SESSIONS_PER_CLIENT = 40;
 
 /** Where clients connect to, and with what. */
 export interface Access {
   readonly socketPath: string;
   readonly path: string;
-  readonly token: string;
+  /** Of each client. */
+  readonly tokens: readonly string[];
 }
 
 /** Memory after a collection, bytes; and the longest stall of the event loop since the last time, milliseconds. */
@@ -64,9 +68,10 @@ function beyond(before: readonly string[], after: readonly string[]): string[] {
   });
 }
 
-const [, , url = '', stateFolder = ''] = process.argv;
-// The channel to the parent is here to stay.
+const [, , url = '', stateFolder = '', sessions = '1'] = process.argv;
+// The channel to the parent is here to stay, and so is what is printed on, which a thread opens.
 process.channel?.ref();
+void [process.stdout, process.stderr];
 const before = snapshot();
 const tunnel = await startTunnel({
   upstream: { url, label: 'Soak' },
@@ -76,11 +81,19 @@ const tunnel = await startTunnel({
 const delay = monitorEventLoopDelay({ resolution: LOOK_MS });
 delay.enable();
 
+const issue = (): { readonly stem: string; readonly token: string } => tunnel.tunnel.issue(tunnel.serverId, 'agent', 'own');
+let clients = Array.from({ length: Math.ceil(Number(sessions) / SESSIONS_PER_CLIENT) }, issue);
+const access = (): Access => ({ socketPath: tunnel.socketPath ?? '', path: tunnel.path, tokens: clients.map(({ token }) => token) });
+
 async function obey(order: HostOrder): Promise<Access | Measure | Leftover> {
   if (order === 'rotate') {
+    clients = clients.map(({ stem }) => ({ stem, token: tunnel.tunnel.rotate(stem) ?? 'none' }));
+    return access();
+  }
+  if (order === 'revoke') {
     tunnel.tunnel.revokeServer(tunnel.serverId);
-    const { token } = tunnel.tunnel.issue(tunnel.serverId, 'agent', 'own');
-    return { socketPath: tunnel.socketPath ?? '', path: tunnel.path, token };
+    clients = clients.map(() => issue());
+    return access();
   }
   if (order === 'measure') {
     const stallMs = Math.max(0, delay.max / 1e6 - LOOK_MS);
@@ -114,4 +127,4 @@ process.on('message', (order: HostOrder) => {
   );
 });
 process.once('disconnect', () => process.exit(0));
-process.send?.({ socketPath: tunnel.socketPath ?? '', path: tunnel.path, token: tunnel.token } satisfies Access);
+process.send?.(access());

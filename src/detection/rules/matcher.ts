@@ -24,16 +24,18 @@ const LOOK_BYTES = 64;
 /** What stops a rule from being used, undefined if nothing does. */
 export function problemOf(rule: Rule): string | undefined {
   try {
-    const node = readRegex(rule.pattern, { anyCase: rule.anyCase });
-    if (rule.keywords.length === 0) return 'it has no keywords: it would have to be tried everywhere';
-    if (rule.keywords.some((k) => k.length < 2 || k !== k.toLowerCase() || /[^\x20-\x7e]/.test(k)))
-      return 'a keyword is no lower-case ASCII';
-    if (maxLength(node) > MAX_MATCH_BYTES) return `it can match more than ${MAX_MATCH_BYTES} bytes`;
-    if (minLength(node) < 4) return 'it can match less than four bytes';
-    return nestedRepetition(node);
+    return problemWith(rule, readRegex(rule.pattern, { anyCase: rule.anyCase }));
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+function problemWith(rule: Rule, node: Node): string | undefined {
+  if (rule.keywords.length === 0) return 'it has no keywords: it would have to be tried everywhere';
+  if (rule.keywords.some((k) => k.length < 2 || k !== k.toLowerCase() || /[^\x20-\x7e]/.test(k))) return 'a keyword is no lower-case ASCII';
+  if (maxLength(node) > MAX_MATCH_BYTES) return `it can match more than ${MAX_MATCH_BYTES} bytes`;
+  if (minLength(node) < 4) return 'it can match less than four bytes';
+  return nestedRepetition(node);
 }
 
 interface Compiled {
@@ -76,9 +78,10 @@ export class PatternMatcher {
     const byKeyword = new Map<string, Lead[]>();
     const searched: Compiled[] = [];
     rules.forEach((rule, index) => {
-      const problem = problemOf(rule);
+      const node = readRegex(rule.pattern, { anyCase: rule.anyCase });
+      const problem = problemWith(rule, node);
       if (problem !== undefined) throw new Error(`Rule ${rule.id}: ${problem}`);
-      const compiled = compile(rule, index);
+      const compiled = compile(rule, index, node);
       const begins = rule.keywords.map((keyword) => beginsWith(compiled.node, keyword, rule.keywords));
       const all = begins.every(Boolean);
       if (!all) searched.push(compiled);
@@ -169,8 +172,7 @@ export class PatternMatcher {
   }
 }
 
-function compile(rule: Rule, index: number): Compiled & { readonly node: Node } {
-  const node = readRegex(rule.pattern, { anyCase: rule.anyCase });
+function compile(rule: Rule, index: number, node: Node): Compiled & { readonly node: Node } {
   const flags = rule.anyCase ? 'i' : '';
   const sets = leadingSets(node, PROBED_PLACES);
   // The last place tells most, the one in the middle next, the first few nothing: they are the keyword.
@@ -223,7 +225,10 @@ function spells(node: Node, keyword: string): boolean {
   if (sets.length < keyword.length) return false;
   return sets.every((set, i) => {
     const c = keyword.charCodeAt(i);
-    return set.every((bit, byte) => bit === 0 || byte === c || (byte >= 0x41 && byte <= 0x5a && (byte | 0x20) === c));
+    return (
+      (set[c] === 1 || set[c & 0xdf] === 1) &&
+      set.every((bit, byte) => bit === 0 || byte === c || (byte >= 0x41 && byte <= 0x5a && (byte | 0x20) === c))
+    );
   });
 }
 

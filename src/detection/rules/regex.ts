@@ -301,9 +301,16 @@ function setOf(ranges: string): Uint8Array {
   return set;
 }
 
+/** Sets of one byte are shared; nothing changes a set once it is in a tree. */
+const SINGLES = new Map<number, Uint8Array>();
+
 function only(byte: number): Uint8Array {
-  const set = new Uint8Array(256);
-  set[byte] = 1;
+  let set = SINGLES.get(byte);
+  if (!set) {
+    set = new Uint8Array(256);
+    set[byte] = 1;
+    SINGLES.set(byte, set);
+  }
   return set;
 }
 
@@ -326,7 +333,9 @@ function inverted(set: Uint8Array): Uint8Array {
 }
 
 function united(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(a, (bit, i) => bit | (b[i] as number));
+  const out = new Uint8Array(256);
+  for (let i = 0; i < 256; i++) out[i] = (a[i] as number) | (b[i] as number);
+  return out;
 }
 
 function overlap(a: Uint8Array, b: Uint8Array): boolean {

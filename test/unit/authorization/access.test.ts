@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import { z } from 'zod';
 import { Access, type NewGrant } from '../../../src/authorization/access.ts';
 import { CallArguments } from '../../../src/authorization/arguments.ts';
 import { loadExpressions } from '../../../src/authorization/expressions.ts';
 import { workspaceLayer } from '../../../src/authorization/policy/jsonPolicy.ts';
 import { rulesLayer } from '../../../src/authorization/policy/rules.ts';
-import type { Target } from '../../../src/authorization/grant.ts';
+import { CLOCK_SLACK_MS, type Target } from '../../../src/authorization/grant.ts';
 import type { Principal } from '../../../src/mcp/principal.ts';
 import { StoreError } from '../../../src/common/errors.ts';
 import { Generations } from '../../../src/store/generations.ts';
@@ -285,6 +286,35 @@ describe('Access, version 2', () => {
     assert.equal(effect(), 'deny');
     clock.setWallClock(clock.now() - 700_000);
     assert.equal(effect(), 'deny');
+  });
+
+  it('lets no grant live longer than it was given for, however the wall clock jumps', () => {
+    const DURATION = 600_000;
+    const step = fc.record({
+      pass: fc.integer({ min: 0, max: 200_000 }),
+      jump: fc.oneof(fc.constant(0), fc.integer({ min: -2_000_000, max: 2_000_000 })),
+    });
+    const access = open();
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) => {
+        access.give(allow({ expiresAt: clock.now() + DURATION }));
+        const began = clock.monotonic();
+        let ended = false;
+        const look = () => access.decide(principal, callWith({})).effect === 'allow';
+        assert.equal(look(), true);
+        for (const { pass, jump } of steps) {
+          clock.advance(pass);
+          clock.setWallClock(clock.now() + jump);
+          const live = look();
+          if (live) assert.ok(clock.monotonic() - began <= DURATION + CLOCK_SLACK_MS);
+          // A jump before it was given hides it without ending it; what has ended stays so.
+          if (live) assert.equal(ended, false);
+          ended ||= clock.monotonic() - began > DURATION + CLOCK_SLACK_MS;
+        }
+        access.revokeServer('srv-1');
+      }),
+      { seed: 51, numRuns: 60 },
+    );
   });
 
   it('loads the engine for regular expressions when a grant needs it, and decides again', async () => {

@@ -92,6 +92,8 @@ describe('KnownSecrets, in disguise', () => {
         around,
         around,
         (value, [spelled, spell], [nameA, a], outer, before, after) => {
+          // docs/detection.md: what is too short to be told from a word, and what holds escapes itself.
+          fc.pre(value.length >= 15 && !/%[0-9a-f]{2}|&/i.test(value));
           let text = a(between(before, spell(plain(value)), after));
           if (outer) text = outer[1](between(after, text, before));
           shouldCover(knowing(value), between(before, text, after), `${spelled} in ${nameA} in ${outer?.[0] ?? 'text'}`);
