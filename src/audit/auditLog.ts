@@ -60,6 +60,8 @@ export class AuditLog implements Disposable {
   #head = '';
   #stopped = false;
   #wroteThisTurn = false;
+  /** Whether several intents came in the last turn that had any. */
+  #busy = false;
 
   /** Fires after entries were written by this window. */
   readonly onDidAppend = this.#appended.event;
@@ -73,8 +75,9 @@ export class AuditLog implements Disposable {
   /** Writes the intent of a call. Rejects with StoreError if it can't be written; then nothing may be forwarded. */
   async open(exchange: string, intent: Intent): Promise<void> {
     const entry = this.#entry('intent', exchange, intent.server, intent.tool ?? null, intent);
-    // The first of a turn is written at once, so that a lone call does not wait; those that come with it share a transaction.
-    if (!this.#wroteThisTurn) {
+    // The first of a turn is written at once, so that a lone call does not wait; those that come with it share a transaction. Where the
+    // last turn had several, so will this one have, and its first waits for the others.
+    if (!this.#wroteThisTurn && !this.#busy) {
       this.#wroteThisTurn = true;
       setImmediate(() => (this.#wroteThisTurn = false));
       this.#write([entry]);
@@ -263,6 +266,7 @@ export class AuditLog implements Disposable {
 
   #writeIntents(): void {
     const intents = this.#intents.splice(0);
+    this.#busy = intents.length > 1;
     try {
       // Without the outcomes that wait: nobody waits for those.
       this.#write(intents.map(({ entry }) => entry));

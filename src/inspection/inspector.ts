@@ -1,7 +1,23 @@
 import { isUtf8 } from 'node:buffer';
-import type { KnownSecrets, SecretMatch } from '../detection/knownSecrets.ts';
 import type { Finding } from '../mcp/finding.ts';
 import { JsonFault, JsonReader, MAX_RESULT_DEPTH, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
+
+/** A place where a known secret stands, in bytes, and how it is written. */
+export interface FoundSecret {
+  readonly start: number;
+  readonly end: number;
+  readonly id: string;
+  readonly form: string;
+}
+
+/** Finds known secrets by their value. */
+export interface SecretFinder {
+  readonly size: number;
+  /** Whether one of them holds a character that JSON writes as an escape. */
+  readonly holdEscapable: boolean;
+  some(fits: (id: string) => boolean): boolean;
+  find(text: Buffer, only?: (id: string) => boolean): readonly FoundSecret[];
+}
 
 /** What inspection made of a piece of content. */
 export interface Inspected {
@@ -24,11 +40,11 @@ const ESCAPED_SLASH = Buffer.from('\\/');
 
 /** Looks at everything that passes and takes out what must not. */
 export class Inspector {
-  readonly #secrets: KnownSecrets;
+  readonly #secrets: SecretFinder;
   readonly #nameOf: (id: string) => string;
 
   /** `nameOf` gives the name of a secret by its id, for marks and findings. */
-  constructor(secrets: KnownSecrets, nameOf: (id: string) => string) {
+  constructor(secrets: SecretFinder, nameOf: (id: string) => string) {
     this.#secrets = secrets;
     this.#nameOf = nameOf;
   }
@@ -163,7 +179,7 @@ export class Inspector {
     return this.#secrets.holdEscapable || bytes.includes(ESCAPED_CHARACTER) || bytes.includes(ESCAPED_SLASH);
   }
 
-  #mark(text: Buffer, matches: readonly SecretMatch[], findings: Finding[]): Buffer {
+  #mark(text: Buffer, matches: readonly FoundSecret[], findings: Finding[]): Buffer {
     return applyEdits(
       text,
       matches.map((match) => {
@@ -173,7 +189,7 @@ export class Inspector {
     );
   }
 
-  #finding(match: SecretMatch, action: Finding['action']): Finding {
+  #finding(match: FoundSecret, action: Finding['action']): Finding {
     return { rule: 'known-secret', severity: 'high', subject: this.#nameOf(match.id), direction: 'to-agent', form: match.form, action };
   }
 }

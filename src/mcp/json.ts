@@ -21,9 +21,12 @@ const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 
+/** Plain characters that writers do escape, for what JSON is put into: `"` `&` `'` `/` `<` `>` `\`. */
+const ESCAPED_BY_WRITERS = new Set([0x22, 0x26, 0x27, 0x2f, 0x3c, 0x3e, 0x5c]);
+
 /** Why the bytes are not acceptable; `offset` counts bytes from the start of the message. */
 export class JsonFault extends Error {
-  readonly kind: 'syntax' | 'duplicate' | 'depth' | 'surrogate';
+  readonly kind: 'syntax' | 'duplicate' | 'depth' | 'surrogate' | 'escape';
   readonly offset: number;
 
   constructor(kind: JsonFault['kind'], offset: number, message: string) {
@@ -54,7 +57,9 @@ export class JsonReader {
 
   /**
    * `duplicates: 'refuse'` makes a repeated key in any object a fault, and a key with half a surrogate pair too: parsers that put U+FFFD in
-   * its place see two such keys as one. `maxDepth` is by default {@link MAX_DEPTH}.
+   * its place see two such keys as one; and so is a key in which a letter, a digit or another plain character is escaped: no writer does
+   * that, and V8 12.8 to 14.6 can be made to read such a key as another one (nodejs/node#63785), so that a server would not find what was
+   * decided on. `maxDepth` is by default {@link MAX_DEPTH}.
    */
   constructor(bytes: Buffer, options: { readonly duplicates: 'refuse' | 'allow'; readonly maxDepth?: number }) {
     this.bytes = bytes;
@@ -101,6 +106,9 @@ export class JsonReader {
         if (many ? many.has(key) : few.includes(key))
           throw new JsonFault('duplicate', i, `the key ${JSON.stringify(key)} stands twice in one object`);
         if (!key.isWellFormed()) throw new JsonFault('surrogate', i, 'a key holds half a surrogate pair');
+        // Text without escapes is as long as its bytes, or it isn't all ASCII.
+        if (key.length !== keyEnd - i - 2 && escapesPlainly(bytes.subarray(i, keyEnd)))
+          throw new JsonFault('escape', i, 'a key has an escape that it does not need');
         if (many) many.add(key);
         else if (few.push(key) > 16) many = new Set(few);
       }
@@ -195,6 +203,16 @@ export class JsonReader {
       if (this.bytes[at + k] !== word.charCodeAt(k)) throw new JsonFault('syntax', at, 'expected a JSON value');
     return at + word.length;
   }
+}
+
+/** Whether a character of a string is escaped that nobody escapes. */
+function escapesPlainly(raw: Buffer): boolean {
+  for (let i = raw.indexOf(BACKSLASH); i >= 0; i = raw.indexOf(BACKSLASH, i + 2)) {
+    if (raw[i + 1] !== 0x75) continue;
+    const code = Number.parseInt(raw.toString('latin1', i + 2, i + 6), 16);
+    if (code >= 0x20 && code < 0x7f && !ESCAPED_BY_WRITERS.has(code)) return true;
+  }
+  return false;
 }
 
 function digit(c: number | undefined): boolean {

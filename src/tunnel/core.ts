@@ -13,7 +13,7 @@ import { DisposableStore, toDisposable, type Disposable } from '../common/dispos
 import type { Clock } from '../common/clock.ts';
 import { VaultError, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
-import { KnownSecrets } from '../detection/knownSecrets.ts';
+import { PlainSecrets } from '../detection/plainSecrets.ts';
 import { FindingLog } from '../inspection/findingLog.ts';
 import { Inspector } from '../inspection/inspector.ts';
 import { ToolCatalog } from '../integrity/toolCatalog.ts';
@@ -60,7 +60,7 @@ export class Core implements Disposable {
   readonly inspector: Inspector;
   readonly findings: FindingLog;
   readonly audit: AuditLog;
-  readonly #secrets = new KnownSecrets();
+  readonly #secrets = new PlainSecrets();
   readonly #options: CoreOptions;
   readonly #store = new DisposableStore();
   #learning: Promise<void> = Promise.resolve();

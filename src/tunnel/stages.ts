@@ -254,7 +254,7 @@ export class Stages {
         `${server.label} is a command that the user has not confirmed since it changed, so it was not started. The user can do that with “Culvert: Edit Server…”.`,
       );
     const binding = bindingOf(place);
-    let url = place.kind === 'stdio' ? NO_URL : new URL(place.url);
+    let url = urlOf(place);
     const environment: Record<string, string> = {};
     const headers = headersToUpstream(exchange.headers);
     // No session in this era (PROTOCOL.md 1); passed on, the id of somebody else's legacy session would be good at the server.
@@ -357,10 +357,11 @@ export class Stages {
     const { response } = exchange;
     if (answer.sent || response.destroyed) return;
     const { status, headers, body } = answer;
+    const head: Record<string, string | string[] | number> = { ...headers };
     // 204 and 304 have no length (RFC 9110, 8.6).
-    const length = status === 204 || status === 304 ? {} : { 'content-length': body.length };
+    if (status !== 204 && status !== 304) head['content-length'] = body.length;
     try {
-      response.writeHead(status, { ...headers, ...length });
+      response.writeHead(status, head);
       if (body.length > 0) response.end(body);
       else response.end();
     } catch (error) {
@@ -378,6 +379,16 @@ export class Stages {
   #credentialNames(exchange: Passage): string[] {
     return exchange.server.credentials.map((id) => this.options.core.credentials.recent(id)?.name ?? 'missing');
   }
+}
+
+const urls = new WeakMap<UpstreamPlace, URL>();
+
+/** The parsed address of a place; nobody changes it. */
+function urlOf(place: UpstreamPlace): URL {
+  if (place.kind === 'stdio') return NO_URL;
+  let url = urls.get(place);
+  if (!url) urls.set(place, (url = new URL(place.url)));
+  return url;
 }
 
 /** Where a credential is bound to, in words. */

@@ -41,8 +41,9 @@ const NOT_TO_AGENT = new Set([
 export function headersToUpstream(from: IncomingHttpHeaders): Record<string, string | string[]> {
   const listed = listedInConnection(from.connection);
   const out: Record<string, string | string[]> = {};
-  for (const [name, value] of Object.entries(from)) {
-    if (value === undefined || HOP_BY_HOP.has(name) || NOT_TO_UPSTREAM.has(name) || listed.has(name)) continue;
+  for (const name in from) {
+    const value = from[name];
+    if (value === undefined || HOP_BY_HOP.has(name) || NOT_TO_UPSTREAM.has(name) || listed?.has(name) === true) continue;
     if (name.startsWith('sec-') || name.startsWith('x-forwarded-')) continue;
     out[name] = value;
   }
@@ -54,8 +55,15 @@ export function headersToUpstream(from: IncomingHttpHeaders): Record<string, str
 export function headersToAgent(from: IncomingHttpHeaders): Record<string, string | string[]> {
   const listed = listedInConnection(from.connection);
   const out: Record<string, string | string[]> = {};
-  for (const [name, value] of Object.entries(from)) {
-    if (value === undefined || HOP_BY_HOP.has(name) || NOT_TO_AGENT.has(name) || listed.has(name) || name.startsWith('access-control-'))
+  for (const name in from) {
+    const value = from[name];
+    if (
+      value === undefined ||
+      HOP_BY_HOP.has(name) ||
+      NOT_TO_AGENT.has(name) ||
+      listed?.has(name) === true ||
+      name.startsWith('access-control-')
+    )
       continue;
     out[name] = value;
   }
@@ -68,6 +76,8 @@ export function mediaTypeOf(headers: IncomingHttpHeaders | OutgoingHttpHeaders):
   return typeof value === 'string' ? (value.split(';', 1)[0] ?? '').trim().toLowerCase() : '';
 }
 
-function listedInConnection(value: string | undefined): ReadonlySet<string> {
-  return new Set((value ?? '').split(',').map((name) => name.trim().toLowerCase()));
+/** Headers that `Connection` names; `undefined` for what nearly every message says. */
+function listedInConnection(value: string | undefined): ReadonlySet<string> | undefined {
+  if (value === undefined || value === 'keep-alive' || value === 'close') return undefined;
+  return new Set(value.split(',').map((name) => name.trim().toLowerCase()));
 }

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { withDigits, type Reading } from './readings.ts';
+import { plainText, withoutEscapes, type Reading } from './readings.ts';
 
 /** Reads a message a line, in base64, and answers with its fields in the form of a {@link Reading}. */
 const PROGRAM = `
@@ -85,11 +85,11 @@ function normal(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   const sorted = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(sorted);
-    if (typeof value === 'string') return value.toWellFormed();
+    if (typeof value === 'string') return value.startsWith('n') ? value : `s${plainText(value).toWellFormed()}`;
     if (typeof value !== 'object' || value === null) return value;
     return Object.entries(value)
-      .map(([key, child]) => JSON.stringify([key.toWellFormed(), sorted(child)]))
+      .map(([key, child]) => JSON.stringify([plainText(key).toWellFormed(), sorted(child)]))
       .sort();
   };
-  return JSON.stringify(sorted(JSON.parse(withDigits(text))));
+  return JSON.stringify(sorted(JSON.parse(withoutEscapes(text))));
 }

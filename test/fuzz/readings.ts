@@ -96,12 +96,36 @@ function readingOf(tree: Tree | undefined, habits: Habits): Reading | undefined 
   };
 }
 
-/** Begins a string that stands for a number; no text of ours has it. */
-const DIGITS = '\ue000#';
+/**
+ * Valid JSON with every string and number as a string in which nothing is escaped: a letter for what it is, then its text, in hexadecimal if
+ * it has an escape. So numbers keep their digits, and V8 12.8 to 14.6 reads the keys that are there: what they make of escaped keys depends
+ * on what they parsed before (nodejs/node#63785).
+ */
+export function withoutEscapes(valid: string): string {
+  return valid.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) => {
+    if (!token.startsWith('"')) return `"n${token}"`;
+    if (!token.includes('\\')) return `"s${token.slice(1)}`;
+    return `"x${Buffer.from(JSON.parse(token) as string, 'utf16le').toString('hex')}"`;
+  });
+}
 
-/** Valid JSON with every number as a string that holds its digits, so that a parser keeps them. */
-export function withDigits(valid: string): string {
-  return valid.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) => (token.startsWith('"') ? token : `"${DIGITS}${token}"`));
+/** The text of a string of {@link withoutEscapes}. */
+export function plainText(token: string): string {
+  return token.startsWith('x') ? Buffer.from(token.slice(1), 'hex').toString('utf16le') : token.slice(1);
+}
+
+/** What `JSON.parse` makes of valid JSON where nothing went before. */
+export function parsePlainly(valid: string): unknown {
+  const restore = (v: unknown): unknown => {
+    if (typeof v === 'string') return v.startsWith('n') ? Number(v.slice(1)) : plainText(v);
+    if (Array.isArray(v)) return v.map(restore);
+    if (typeof v !== 'object' || v === null) return v;
+    const out = {};
+    for (const [key, child] of Object.entries(v))
+      Object.defineProperty(out, plainText(key), { value: restore(child), enumerable: true, writable: true, configurable: true });
+    return out;
+  };
+  return restore(JSON.parse(withoutEscapes(valid)));
 }
 
 /** JavaScript: what `JSON.parse` makes of it, numbers aside. */
@@ -109,16 +133,19 @@ function lastTree(text: string): Tree | undefined {
   let value: unknown;
   try {
     JSON.parse(text);
-    value = JSON.parse(withDigits(text));
+    value = JSON.parse(withoutEscapes(text));
   } catch {
     return undefined;
   }
   const treeOf = (v: unknown): Tree => {
     if (Array.isArray(v)) return { kind: 'array', items: v.map(treeOf) };
-    if (typeof v === 'object' && v !== null)
-      return { kind: 'object', members: Object.entries(v).map(([key, child]): [string, Tree] => [key, treeOf(child)]) };
+    if (typeof v === 'object' && v !== null) {
+      // The same key may have been spelled in two ways; the later one counts.
+      const members = Object.entries(v).map(([key, child]): [string, Tree] => [plainText(key), treeOf(child)]);
+      return { kind: 'object', members };
+    }
     if (typeof v !== 'string') return { kind: 'leaf', text: JSON.stringify(v) };
-    return { kind: 'leaf', text: v.startsWith(DIGITS) ? v.slice(DIGITS.length) : JSON.stringify(v.toWellFormed()) };
+    return { kind: 'leaf', text: v.startsWith('n') ? v.slice(1) : JSON.stringify(plainText(v).toWellFormed()) };
   };
   return treeOf(value);
 }

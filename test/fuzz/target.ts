@@ -42,7 +42,9 @@ export function runTarget(target: FuzzTarget, cases: number, seed: number): Fuzz
     const numRuns = Math.min(BATCH_CASES, wanted - done);
     const details = fc.check(target.property(tally) as fc.IRawProperty<unknown, false>, { seed: batchSeed(seed, batch), numRuns });
     if (details.failed) {
-      return { name: target.name, cases: done + details.numRuns, tally, failure: fc.defaultReportMessage(details) };
+      const { errorInstance } = details;
+      const why = errorInstance instanceof Error ? errorInstance.message : String(errorInstance);
+      return { name: target.name, cases: done + details.numRuns, tally, failure: `${why}\n${fc.defaultReportMessage(details)}` };
     }
     done += numRuns;
   }

@@ -34,7 +34,7 @@ export interface Call {
 /** What all sessions share. */
 export interface Ground {
   access: Access;
-  /** Grows with every restart of the server: older sessions are gone. */
+  /** Grows with every restart of the server and every revocation: older sessions are gone. */
   generation: number;
   readonly calls: Call[];
   readonly violations: string[];

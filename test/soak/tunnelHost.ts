@@ -71,7 +71,7 @@ function beyond(before: readonly string[], after: readonly string[]): string[] {
 const [, , url = '', stateFolder = '', sessions = '1'] = process.argv;
 // The channel to the parent is here to stay, and so is what is printed on, which a thread opens.
 process.channel?.ref();
-void [process.stdout, process.stderr];
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const before = snapshot();
 const tunnel = await startTunnel({
   upstream: { url, label: 'Soak' },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { KnownSecrets } from '../../../src/detection/knownSecrets.ts';
+import { PlainSecrets } from '../../../src/detection/plainSecrets.ts';
 import { Inspector, redactionMark } from '../../../src/inspection/inspector.ts';
 import { madeUpSecret, tracesIn } from '../../support/secrets.ts';
 
@@ -8,7 +8,7 @@ const NAME = 'Demo "token"';
 const mark = redactionMark(NAME);
 
 function inspectorFor(...values: string[]): Inspector {
-  const known = new KnownSecrets();
+  const known = new PlainSecrets();
   values.forEach((value, i) => known.set(`cred-${i}@1`, value));
   return new Inspector(known, () => NAME);
 }

@@ -130,8 +130,9 @@ describe('readMessage', () => {
     assert.equal(codeOf(`{"jsonrpc":"2.0","id":${'1'.repeat(4096)},"method":"ping"}`), 'accepted');
   });
 
-  it('reads a key in escapes as every parser does', () => {
-    assert.equal(read('{"jsonrpc":"2.0","id":1,"meth\\u006fd":"tools/call","par\\u0061ms":{"n\\u0061me":"x"}}').name, 'x');
+  it('reads a value in escapes as every parser does', () => {
+    const { method, name } = read('{"jsonrpc":"2.0","id":1,"method":"t\\u006fols/call","params":{"name":"\\u0078"}}');
+    assert.deepEqual([method, name], ['tools/call', 'x']);
   });
 
   it('does not take one name for another', () => {
