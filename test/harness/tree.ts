@@ -73,8 +73,10 @@ export class Tree {
   }
 
   /** Waits for the dimmed text after a label. */
-  async waitDescription(label: string | RegExp, text: string | RegExp): Promise<void> {
-    await this.row(label).locator('.label-description', { hasText: text }).waitFor();
+  async waitDescription(label: string | RegExp, text: string | RegExp, timeoutMs?: number): Promise<void> {
+    await this.row(label)
+      .locator('.label-description', { hasText: text })
+      .waitFor(timeoutMs === undefined ? {} : { timeout: timeoutMs });
   }
 
   /** The text of a row's tooltip. */

@@ -2,6 +2,7 @@
 import type { Culvert } from '../harness/openCulvert.ts';
 import { escapePattern } from '../harness/pattern.ts';
 import { until } from '../harness/until.ts';
+import type { Tree } from '../harness/tree.ts';
 import type { Workbench } from '../harness/workbench.ts';
 
 /** Pause between two tries to answer a prompt, which takes no answer in its first moments, in milliseconds. */
@@ -10,6 +11,9 @@ const ANSWER_RETRY_MS = 200;
 const TOAST_TIMEOUT_MS = 2_000;
 /** How long one click may take, in milliseconds. */
 const CLICK_TIMEOUT_MS = 1_000;
+
+/** How long a ticked box may take to become a grant before it is ticked again, in milliseconds. */
+const TICK_RETRY_MS = 3_000;
 
 /** Culvert's views, from top to bottom. */
 const VIEWS = ['Grants', 'Activity', 'Leak Warnings', 'Credentials'] as const;
@@ -161,6 +165,23 @@ export async function waitOffered(window: Workbench, name: string, offered: bool
   await until(async () => (await isOffered(window, name)) === offered, {
     what: `“${name}” ${offered ? 'to be offered' : 'to be gone'}`,
   });
+}
+
+/**
+ * Ticks or unticks a tool in Grants, and waits until its grant says so. VS Code drops a click on a row that is being drawn again at that
+ * moment, so it may take a second one, as by hand.
+ */
+export async function tick(grants: Tree, tool: string, ticked: boolean): Promise<void> {
+  await until(
+    async () => {
+      if ((await grants.isChecked(tool)) !== ticked) await grants.toggle(tool);
+      return grants.waitDescription(tool, ticked ? /^allowed$/ : /^denied$/, TICK_RETRY_MS).then(
+        () => true,
+        () => false,
+      );
+    },
+    { what: `“${tool}” to be ${ticked ? 'allowed' : 'denied'}` },
+  );
 }
 
 /** Titles of Culvert's own commands in the palette. */

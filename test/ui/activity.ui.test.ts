@@ -33,7 +33,7 @@ describe('Activity and Leak Warnings', () => {
     const { window, upstream } = culvert();
     await window.tree('Activity').select('echo');
     const { language, text } = await until(() => activeDocument(window, 'hello'));
-    assert.equal(language, 'json');
+    assert.equal(language, 'culvert-audit');
     assert.ok(!text.includes(upstream.token));
     const entries = JSON.parse(text) as Record<string, unknown>[];
     assert.deepEqual(
@@ -70,7 +70,7 @@ describe('Activity and Leak Warnings', () => {
     await leaks.waitDescription(/credential/, / · redacted ×2 · \d/);
     await leaks.select(/credential/);
     const record = await until(() => activeDocument(window, LEAKING_TOOL));
-    assert.equal(record.language, 'json');
+    assert.equal(record.language, 'culvert-audit');
     assert.ok(!record.text.includes(upstream.token));
     await window.exec('workbench.action.closeAllEditors');
   });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { useCulvert } from '../harness/openCulvert.ts';
-import { addServer, answer, call, openViews, paletteCommands, question, reached, waitOffered } from './actions.ts';
+import { addServer, answer, call, openViews, paletteCommands, question, reached, tick, waitOffered } from './actions.ts';
 
 /** What the agent hears of a tool that was just taken away: from Culvert, or from VS Code, once that has noticed. */
 const GONE = /Culvert denied this call|was not contributed/;
@@ -42,16 +42,15 @@ describe('Grants', () => {
   it('a ticked box changes the next call, and the tools that agents see', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    assert.equal(await grants.toggle('echo'), false);
     // The box changes in the workbench first, the grant a moment later: its description tells.
-    await grants.waitDescription('echo', /^denied$/);
+    await tick(grants, 'echo', false);
     const denied = await call(window, id('echo'), { message: 'unticked' });
     assert.match(denied.text, GONE);
     assert.equal(denied.ok, false);
     await waitOffered(window, 'echo', false);
     assert.deepEqual(reached(culvert()), []);
 
-    assert.equal(await grants.toggle('echo'), true);
+    await tick(grants, 'echo', true);
     await waitOffered(window, 'echo', true);
     await grants.waitDescription('echo', /^allowed$/);
     assert.deepEqual(await call(window, id('echo'), { message: 'ticked' }), { ok: true, text: 'Echo: ticked' });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
 import type { Workbench } from '../harness/workbench.ts';
-import { addServer, answer, call, callAndAnswer, openViews, reached, waitOffered } from './actions.ts';
+import { addServer, answer, call, callAndAnswer, openViews, reached, tick, waitOffered } from './actions.ts';
 import { McpPeer } from './mcpPeer.ts';
 
 /** What the agent hears of a tool that was just taken away: from Culvert, or from VS Code, once that has noticed. */
@@ -48,8 +48,7 @@ describe('Two windows of one user', () => {
     const { window } = culvert();
     const before = reached(culvert()).length;
     await second.page.bringToFront();
-    await second.tree('Grants').toggle('echo');
-    await second.tree('Grants').waitDescription('echo', /^denied$/);
+    await tick(second.tree('Grants'), 'echo', false);
     const { ok, text } = await call(window, echo.id, { message: 'denied' });
     assert.equal(ok, false);
     assert.match(text, GONE);
@@ -57,8 +56,7 @@ describe('Two windows of one user', () => {
     await window.tree('Grants').waitDescription('echo', /^denied$/);
     assert.equal(reached(culvert()).length, before);
     await window.page.bringToFront();
-    await window.tree('Grants').toggle('echo');
-    await window.tree('Grants').waitDescription('echo', /^allowed$/);
+    await tick(window.tree('Grants'), 'echo', true);
     await waitOffered(second, 'echo', true);
     assert.equal((await call(second, echo.id, { message: 'again' })).ok, true);
   });

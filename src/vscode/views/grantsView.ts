@@ -51,7 +51,7 @@ export class GrantsView extends Rows<GrantRow> {
           if (row.kind === 'tool')
             app.core.access.set(row.server.id, row.target, state === vscode.TreeItemCheckboxState.Checked ? 'allow' : 'deny', 'tree');
         }
-        this.redraw();
+        this.redraw(true);
       }),
     );
     const { servers, access, catalog, approvals } = app.core;
@@ -104,6 +104,14 @@ export class GrantsView extends Rows<GrantRow> {
 
   getTreeItem(row: GrantRow): vscode.TreeItem {
     return row.kind === 'server' ? this.#serverItem(row.server) : this.#toolItem(row);
+  }
+
+  protected override looks(): string {
+    const seen = (row: GrantRow): unknown => {
+      const { id, label, description, contextValue, checkboxState, iconPath, tooltip } = this.getTreeItem(row);
+      return [id, label, description, contextValue, checkboxState, iconPath, tooltip, this.getChildren(row).map(seen)];
+    };
+    return JSON.stringify(this.getChildren().map(seen));
   }
 
   protected override onRedraw(): void {

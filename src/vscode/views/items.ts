@@ -6,6 +6,8 @@ export abstract class Rows<T> implements vscode.TreeDataProvider<T>, vscode.Disp
   readonly #changed = new vscode.EventEmitter<T | undefined>();
   readonly #subscriptions: Disposable[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #always = false;
+  #looks: string | undefined;
 
   readonly onDidChangeTreeData = this.#changed.event;
 
@@ -17,12 +19,24 @@ export abstract class Rows<T> implements vscode.TreeDataProvider<T>, vscode.Disp
     for (const event of events) this.#subscriptions.push(event(() => this.redraw()));
   }
 
-  redraw(): void {
+  /** `always`: also if nothing would look different, because the view itself was changed by a click. */
+  redraw(always = false): void {
+    this.#always ||= always;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.onRedraw();
+      // VS Code drops clicks on rows that are just being drawn again: not without need.
+      const looks = this.looks();
+      if (!this.#always && looks !== undefined && looks === this.#looks) return;
+      this.#always = false;
+      this.#looks = looks;
       this.#changed.fire(undefined);
     }, 40);
+  }
+
+  /** Everything that can be seen, as text; `undefined` if that isn't known, so that every redraw is done. */
+  protected looks(): string | undefined {
+    return undefined;
   }
 
   /** Redraws single rows at once. */
