@@ -61,6 +61,7 @@ describe('A server that is a command', () => {
     await window.command('Culvert: Edit Server…');
     await window.pick('Everything', { title: 'Edit Server' });
     await window.pick('Command', { title: 'Edit Server: Everything' });
+    await window.quickInputWith('The command that starts the server');
     await window.inputBox(`MODE=changed ${command}`, { title: 'Edit Server' });
     await window.quickInputWith('Another credential');
     assert.match(await window.inputPlaceholder(), /^Everything credential is bound to the old command\. What shall go to /);

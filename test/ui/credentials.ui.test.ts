@@ -96,9 +96,11 @@ describe('Credentials and servers', () => {
     good.add('third-token-of-the-wiki');
     await window.tree('Grants').contextMenu('Handbook', 'Edit Server…');
     await window.pick('URL', { title: 'Edit Server: Handbook' });
+    await window.quickInputWith('The URL of the MCP server.');
     await window.inputBox(wiki!.url, { title: 'Edit Server' });
     await window.pick('Another credential');
     await window.pick('Bearer token', { title: 'Edit Server' });
+    await window.quickInputWith('Edit Server (4/4)');
     await window.inputBox('third-token-of-the-wiki', { title: 'Edit Server (4/4)' });
     await window.tree('Credentials').waitDescription('Handbook credential', new RegExp(wiki!.host));
     await window.tree('Credentials').waitLabels(['Handbook credential']);

@@ -36,12 +36,13 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
       if (app) await run(app, ...args);
       else void vscode.window.showWarningMessage('Culvert is not running in this window. The Culvert view says why.');
     };
-  const serverOf = (row: unknown) => (isRow(row) ? row.server : undefined);
+  // As it is now: the row may have been drawn before the server was changed.
+  const serverOf = (app: App, row: unknown) => (isRow(row) ? app.core.servers.get(row.server.id) : undefined);
 
   const handlers: Record<CommandId, (...args: never[]) => unknown> = {
     [COMMANDS.addServer]: withApp((app) => addServer(app)),
-    [COMMANDS.editServer]: withApp((app, row?: unknown) => editServer(app, serverOf(row))),
-    [COMMANDS.removeServer]: withApp((app, row?: unknown) => removeServer(app, serverOf(row))),
+    [COMMANDS.editServer]: withApp((app, row?: unknown) => editServer(app, serverOf(app, row))),
+    [COMMANDS.removeServer]: withApp((app, row?: unknown) => removeServer(app, serverOf(app, row))),
     [COMMANDS.toggleToolAccess]: withApp((app) => toggleToolAccess(app)),
     [COMMANDS.allowTool]: withApp((app) => allowTool(app)),
     [COMMANDS.revoke]: withApp((app) => revoke(app)),

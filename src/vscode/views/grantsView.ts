@@ -109,7 +109,9 @@ export class GrantsView extends Rows<GrantRow> {
   protected override looks(): string {
     const seen = (row: GrantRow): unknown => {
       const { id, label, description, contextValue, checkboxState, iconPath, tooltip } = this.getTreeItem(row);
-      return [id, label, description, contextValue, checkboxState, iconPath, tooltip, this.getChildren(row).map(seen)];
+      // Commands get the row with its server: it must not be an old one.
+      const server = row.kind === 'server' ? row.server : undefined;
+      return [id, label, description, contextValue, checkboxState, iconPath, tooltip, server, this.getChildren(row).map(seen)];
     };
     return JSON.stringify(this.getChildren().map(seen));
   }
