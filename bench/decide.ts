@@ -37,7 +37,7 @@ function conditionsOf(i: number): Condition[] {
     { test: 'host', at: '/link', hosts: [`host${i}.example.com`, `*.team${i}.example.org`] },
     { test: 'matches', at: '/branch', pattern: `(feat|fix)/${i}-[a-z0-9-]+` },
     { test: 'one-of', at: '/labels/*', values: [`label-${i}`, 'bug'] },
-    { test: 'below', at: '/path', folder: `/work/project-${i}` },
+    { test: 'below', at: '/path', folder: `/proj/project-${i}` },
     { test: 'absent', at: `/option${i}` },
   ];
   return [kinds[i % kinds.length]!, kinds[(i * 7 + 3) % kinds.length]!];
@@ -68,7 +68,7 @@ function callOf(i: number): Call {
     link: `https://host${i % GRANTS}.example.com/a/b?c=d`,
     branch: `feat/${i % GRANTS}-a-branch`,
     labels: ['bug', 'help wanted', `label-${i % GRANTS}`],
-    path: `/work/project-${i % GRANTS}/src/index.ts`,
+    path: `/proj/project-${i % GRANTS}/src/index.ts`,
   };
   return {
     server: 'srv-1',

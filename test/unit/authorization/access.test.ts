@@ -365,8 +365,8 @@ describe('Access, version 2', () => {
     const access = new Access(bench.window(), bench.key, new Generations(), clock, {
       files: { flavor: 'posix', caseSensitive: true, follow: (path) => (asked.push(path), path) },
     });
-    access.give(allow({ conditions: [{ test: 'below', at: '/path', folder: '/work' }] }));
-    const call = callWith({ path: '/work/a' });
+    access.give(allow({ conditions: [{ test: 'below', at: '/path', folder: '/proj' }] }));
+    const call = callWith({ path: '/proj/a' });
     assert.equal(access.decide(principal, { ...call, place: { kind: 'http', url: 'https://example.com/mcp' } }).effect, 'allow');
     assert.equal(access.decide(principal, { ...call, place: { kind: 'stdio', command: 'x', args: [], ssh: 'box' } }).effect, 'allow');
     assert.deepEqual(asked, []);

@@ -65,8 +65,8 @@ describe('conditions', () => {
     [{ test: 'absent', at: '/force' }, {}, 'yes'],
     [{ test: 'absent', at: '/force' }, { force: false }, 'no'],
     [{ test: 'absent', at: '/force' }, { Force: true }, 'unclear'],
-    [{ test: 'below', at: '/path', folder: '/work' }, { path: '/work/a' }, 'yes'],
-    [{ test: 'below', at: '/paths/*', folder: '/work' }, { paths: ['/work/a', '/etc'] }, 'no'],
+    [{ test: 'below', at: '/path', folder: '/proj' }, { path: '/proj/a' }, 'yes'],
+    [{ test: 'below', at: '/paths/*', folder: '/proj' }, { paths: ['/proj/a', '/etc'] }, 'no'],
     [{ test: 'host', at: '/url', hosts: ['*.example.com'] }, { url: 'https://a.example.com' }, 'yes'],
     [{ test: 'equals', at: '/a', value: 1 }, '{"a":1,"a":2}', 'unclear'],
   ];

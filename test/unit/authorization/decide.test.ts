@@ -324,7 +324,7 @@ describe('decide, with conditions and limits', () => {
         { test: 'prefix', at: '/owner', prefix: 'ac' },
         { test: 'absent', at: '/force' },
         { test: 'range', at: '/owner', min: 1, max: 9 },
-        { test: 'below', at: '/path', folder: '/work' },
+        { test: 'below', at: '/path', folder: '/proj' },
       ),
     );
     const target = fc.constantFrom<Grant['target']>(
@@ -360,7 +360,7 @@ describe('decide, with conditions and limits', () => {
         owner: value,
         labels: fc.constantFrom(['a'], ['a', 'c'], [], 'a'),
         force: fc.boolean(),
-        path: fc.constantFrom('/work/a', '/work/../etc', '/WORK/a'),
+        path: fc.constantFrom('/proj/a', '/proj/../etc', '/PROJ/a'),
       },
       { requiredKeys: [] },
     );
@@ -419,7 +419,7 @@ describe('decide, with conditions and limits', () => {
       check(24, (gs, args) => {
         const rules: Rule[] = [
           { effect: 'deny', when: [{ test: 'equals', at: '/owner', value: 'acme' }] },
-          { effect: 'ask', tools: ['e*'], unless: [{ test: 'below', at: '/path', folder: '/work' }] },
+          { effect: 'ask', tools: ['e*'], unless: [{ test: 'below', at: '/path', folder: '/proj' }] },
         ];
         const layered = effectOf(gs, args, { paused: false, layers: [rulesLayer('L', rules)] });
         assert.ok(rank[layered] <= rank[effectOf(gs, args)]);

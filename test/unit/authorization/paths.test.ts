@@ -18,46 +18,46 @@ function verdict(value: string, folder: string, files: Files, relativeTo?: strin
 
 describe('below', () => {
   const table: readonly (readonly [string, string, Files, 'yes' | 'no' | 'unclear'])[] = [
-    ['/work/shop/a.txt', '/work/shop', posix, 'yes'],
-    ['/work/shop', '/work/shop', posix, 'yes'],
-    ['/work/shop/', '/work/shop/', posix, 'yes'],
-    ['/work/./shop//a', '/work/shop', posix, 'yes'],
-    ['/work/shop/../shop/a', '/work/shop', posix, 'yes'],
-    ['/work/shopping/a', '/work/shop', posix, 'no'],
-    ['/work/shop/../../etc/passwd', '/work/shop', posix, 'no'],
-    ['/etc/passwd', '/work/shop', posix, 'no'],
+    ['/proj/shop/a.txt', '/proj/shop', posix, 'yes'],
+    ['/proj/shop', '/proj/shop', posix, 'yes'],
+    ['/proj/shop/', '/proj/shop/', posix, 'yes'],
+    ['/proj/./shop//a', '/proj/shop', posix, 'yes'],
+    ['/proj/shop/../shop/a', '/proj/shop', posix, 'yes'],
+    ['/proj/shopping/a', '/proj/shop', posix, 'no'],
+    ['/proj/shop/../../etc/passwd', '/proj/shop', posix, 'no'],
+    ['/etc/passwd', '/proj/shop', posix, 'no'],
     // Relative, home, variables: nobody knows where they lead.
-    ['a.txt', '/work/shop', posix, 'unclear'],
-    ['~/a', '/work/shop', posix, 'unclear'],
-    ['/work/shop/$HOME/a', '/work/shop', posix, 'unclear'],
-    ['file:///work/shop/a', '/work/shop', posix, 'unclear'],
+    ['a.txt', '/proj/shop', posix, 'unclear'],
+    ['~/a', '/proj/shop', posix, 'unclear'],
+    ['/proj/shop/$HOME/a', '/proj/shop', posix, 'unclear'],
+    ['file:///proj/shop/a', '/proj/shop', posix, 'unclear'],
     // What some programs read as something else.
-    ['/work/shop/..\\..\\etc', '/work/shop', posix, 'unclear'],
-    ['/work/shop/%2e%2e/%2e%2e/etc', '/work/shop', posix, 'unclear'],
-    ['/work/shop/%2e%2e%2fx', '/work/shop', posix, 'unclear'],
-    ['/work/shop/a%20b', '/work/shop', posix, 'yes'],
-    ['/work/shop/\uff0e\uff0e/\uff0e\uff0e/etc', '/work/shop', posix, 'unclear'],
-    ['/work/shop\uff0f..\uff0f..\uff0fetc', '/work/shop', posix, 'no'],
-    ['/work/shop/\uff0f..\uff0f..\uff0fetc', '/work/shop', posix, 'unclear'],
-    ['/work/shop/a\u0000.txt', '/work/shop', posix, 'unclear'],
-    ['/work/shop/.\u200d./x', '/work/shop', posix, 'unclear'],
-    ['//work/shop/a', '/work/shop', posix, 'unclear'],
+    ['/proj/shop/..\\..\\etc', '/proj/shop', posix, 'unclear'],
+    ['/proj/shop/%2e%2e/%2e%2e/etc', '/proj/shop', posix, 'unclear'],
+    ['/proj/shop/%2e%2e%2fx', '/proj/shop', posix, 'unclear'],
+    ['/proj/shop/a%20b', '/proj/shop', posix, 'yes'],
+    ['/proj/shop/\uff0e\uff0e/\uff0e\uff0e/etc', '/proj/shop', posix, 'unclear'],
+    ['/proj/shop\uff0f..\uff0f..\uff0fetc', '/proj/shop', posix, 'no'],
+    ['/proj/shop/\uff0f..\uff0f..\uff0fetc', '/proj/shop', posix, 'unclear'],
+    ['/proj/shop/a\u0000.txt', '/proj/shop', posix, 'unclear'],
+    ['/proj/shop/.\u200d./x', '/proj/shop', posix, 'unclear'],
+    ['//proj/shop/a', '/proj/shop', posix, 'unclear'],
     // Case and accents.
-    ['/Work/shop/a', '/work/shop', posix, 'unclear'],
-    ['/Work/SHOP/a', '/work/shop', mac, 'yes'],
-    ['/work/caf\u00e9/a', '/work/cafe\u0301', posix, 'unclear'],
-    ['/work/stra\u00dfe/a', '/work/strasse', mac, 'unclear'],
-    ['/work/\u212aeys/a', '/work/keys', mac, 'unclear'],
+    ['/Work/shop/a', '/proj/shop', posix, 'unclear'],
+    ['/Work/SHOP/a', '/proj/shop', mac, 'yes'],
+    ['/proj/caf\u00e9/a', '/proj/cafe\u0301', posix, 'unclear'],
+    ['/proj/stra\u00dfe/a', '/proj/strasse', mac, 'unclear'],
+    ['/proj/\u212aeys/a', '/proj/keys', mac, 'unclear'],
     // Windows.
     ['C:\\work\\shop\\a.txt', 'C:\\work\\shop', windows, 'yes'],
-    ['c:/WORK/shop/a.txt', 'C:\\work\\shop', windows, 'yes'],
+    ['c:/PROJ/shop/a.txt', 'C:\\work\\shop', windows, 'yes'],
     ['C:\\work\\shop\\..\\other', 'C:\\work\\shop', windows, 'no'],
     ['D:\\work\\shop\\a', 'C:\\work\\shop', windows, 'no'],
     ['C:work\\shop\\a', 'C:\\work\\shop', windows, 'unclear'],
     ['\\work\\shop\\a', 'C:\\work\\shop', windows, 'unclear'],
     ['\\\\?\\C:\\work\\shop\\a', 'C:\\work\\shop', windows, 'yes'],
     ['\\\\?\\C:\\work\\shop.\\a', 'C:\\work\\shop', windows, 'unclear'],
-    ['\\\\?\\C:/work/shop/a', 'C:\\work\\shop', windows, 'unclear'],
+    ['\\\\?\\C:/proj/shop/a', 'C:\\work\\shop', windows, 'unclear'],
     ['\\\\?\\C:\\work\\shop\\..\\x', 'C:\\work\\shop', windows, 'unclear'],
     ['\\\\.\\C:\\work\\shop\\a', 'C:\\work\\shop', windows, 'unclear'],
     ['\\\\server\\share\\shop\\a', '\\\\SERVER\\share\\shop', windows, 'yes'],
@@ -74,22 +74,22 @@ describe('below', () => {
     ['C:\\work\\shop\\com1.txt', 'C:\\work\\shop', windows, 'unclear'],
     ['C:\\work\\shop\\a?.txt', 'C:\\work\\shop', windows, 'unclear'],
     ['C:\\work\\shop\\%TEMP%\\a', 'C:\\work\\shop', windows, 'unclear'],
-    ['', '/work', posix, 'unclear'],
+    ['', '/proj', posix, 'unclear'],
   ];
   for (const [value, folder, files, expected] of table)
     it(`${JSON.stringify(value)} in ${folder}${files === mac ? ', case does not count' : ''}: ${expected}`, () =>
       assert.equal(verdict(value, folder, files), expected));
 
   it('takes relative paths only against a folder that the condition names', () => {
-    assert.equal(verdict('src/a.ts', '/work/shop', posix, '/work/shop'), 'yes');
-    assert.equal(verdict('../other/a.ts', '/work/shop', posix, '/work/shop'), 'no');
+    assert.equal(verdict('src/a.ts', '/proj/shop', posix, '/proj/shop'), 'yes');
+    assert.equal(verdict('../other/a.ts', '/proj/shop', posix, '/proj/shop'), 'no');
     assert.equal(verdict('src\\a.ts', 'C:\\work', windows, 'C:\\work'), 'yes');
     assert.equal(verdict('D:a.ts', 'C:\\work', windows, 'C:\\work'), 'unclear');
     assert.equal(verdict('\\a.ts', 'C:\\work', windows, 'C:\\work'), 'unclear');
   });
 
   it('refuses folders that are not plain', () => {
-    for (const folder of ['work', '~/work', '/work/\u202e', '//work']) assert.equal(parseFolder(folder, 'posix'), undefined, folder);
+    for (const folder of ['work', '~/proj', '/proj/\u202e', '//proj']) assert.equal(parseFolder(folder, 'posix'), undefined, folder);
     for (const folder of ['work', 'C:work', '\\\\.\\C:\\work', 'C:\\work.', 'C:\\WORK~1'])
       assert.equal(parseFolder(folder, 'windows'), undefined, folder);
   });

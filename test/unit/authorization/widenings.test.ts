@@ -21,9 +21,9 @@ describe('widenings', () => {
   });
 
   it('make folders of paths and hosts of URLs', () => {
-    assert.deepEqual(ladder({ path: '/work/shop/src/a.ts', content: 'x' }), [
+    assert.deepEqual(ladder({ path: '/proj/shop/src/a.ts', content: 'x' }), [
       'allow update where exactly the same arguments',
-      'allow update where path is in /work/shop/src',
+      'allow update where path is in /proj/shop/src',
       'allow update',
     ]);
     assert.deepEqual(ladder({ file: 'C:\\work\\shop\\a.ts' })[1], 'allow update where file is in C:\\work\\shop');
@@ -53,7 +53,7 @@ describe('widenings', () => {
   });
 
   it('always cover the call they come from, and can be stored', () => {
-    const value = fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constantFrom('/work/a/b', 'https://example.com/a', 'acme', null));
+    const value = fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constantFrom('/proj/a/b', 'https://example.com/a', 'acme', null));
     const args = fc.dictionary(fc.constantFrom('owner', 'repo', 'path', 'url', 'title', 'project', 'a/b', '~*'), value);
     fc.assert(
       fc.property(args, (given) => {
