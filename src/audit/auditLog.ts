@@ -59,6 +59,8 @@ export class AuditLog implements Disposable {
   #n = 0;
   #head = '';
   #stopped = false;
+  /** Whether the chain is known outside the database; without a memory there is nobody to know it. */
+  #begun: boolean;
   #wroteThisTurn = false;
   /** Whether several intents came in the last turn that had any. */
   #busy = false;
@@ -70,10 +72,19 @@ export class AuditLog implements Disposable {
     this.#db = db;
     this.#clock = clock;
     this.#checkpoints = checkpoints;
+    this.#begun = !checkpoints.memory.works;
   }
 
-  /** Writes the intent of a call. Rejects with StoreError if it can't be written; then nothing may be forwarded. */
+  /**
+   * Writes the intent of a call. Rejects with StoreError if it can't be written, or if nobody outside the database would know of the chain
+   * that it stands in; then nothing may be forwarded.
+   */
   async open(exchange: string, intent: Intent): Promise<void> {
+    if (!this.#begun)
+      throw new StoreError(
+        'CULVERT_STORE_NOT_BEGUN',
+        'The system’s keyring could not take note of this window’s part of the audit history, so nothing is let through. Unlock the keyring; Culvert tries again by itself.',
+      );
     const entry = this.#entry('intent', exchange, intent.server, intent.tool ?? null, intent);
     // The first of a turn is written at once, so that a lone call does not wait; those that come with it share a transaction. Where the
     // last turn had several, so will this one have, and its first waits for the others.
@@ -97,7 +108,8 @@ export class AuditLog implements Disposable {
 
   /** Writes something that is no call. Throws StoreError if it can't be written. */
   act(act: Act): void {
-    this.#write([...this.#takeOutcomes(), this.#entry('act', null, act.server ?? null, null, act)]);
+    const value: Act = { v: 2, ...act, mono: Math.round(this.#clock.monotonic() * 100) / 100 };
+    this.#write([...this.#takeOutcomes(), this.#entry('act', null, act.server ?? null, null, value)]);
   }
 
   /** Writes what waits. Throws StoreError if it can't be written; then it goes on waiting. */
@@ -188,12 +200,17 @@ export class AuditLog implements Disposable {
   }
 
   /**
-   * Makes this window's chain known outside the database, before anything stands in it, and goes on saying how far it is. Not needed for
-   * writing; without it a chain that was cut between two checkpoints can't be told. Rejects if the keyring can't be written.
+   * Makes this window's chain known outside the database, before anything stands in it, and goes on saying how far it is. Rejects if the
+   * keyring can't be written; then {@link open} rejects until it can.
    */
   async begin(): Promise<void> {
     this.#beatLater();
+    await this.#beatNow();
+  }
+
+  async #beatNow(): Promise<void> {
     await this.#checkpoints.beat(this.chain, this.head);
+    this.#begun = true;
   }
 
   /** How far this window's chain is in the file. */
@@ -244,7 +261,7 @@ export class AuditLog implements Disposable {
     this.#beat = this.#clock.after(BEAT_MS, () => {
       this.#beatLater();
       // A keyring that is locked for a moment: the next beat tells.
-      void this.#checkpoints.beat(this.chain, this.head).catch(() => undefined);
+      void this.#beatNow().catch(() => undefined);
     });
   }
 

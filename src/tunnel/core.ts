@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { AuditLog } from '../audit/auditLog.ts';
+import type { ActivityIndex } from '../audit/activityIndex.ts';
+import type { AuditLog } from '../audit/auditLog.ts';
+import { ChainMemory } from '../audit/chainMemory.ts';
 import type { Act } from '../audit/record.ts';
 import { Checkpoints, newSigningKey, type CheckpointKeeper } from '../audit/checkpoints.ts';
 import { Access } from '../authorization/access.ts';
@@ -22,6 +24,7 @@ import { Generations } from '../store/generations.ts';
 import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../store/keyIdentity.ts';
 import { MacKey, type Tampering } from '../store/signedCollection.ts';
 import { ServerRegistry } from '../upstream/serverRegistry.ts';
+import { RecordKeeping } from './recordKeeping.ts';
 
 /** Name of the database file below the state folder. */
 export const DATABASE_FILE = 'culvert.db';
@@ -30,14 +33,13 @@ const STORE_KEY = 'culvert.store-key';
 const SIGNING_KEY = 'culvert.audit-signing-key';
 /** What the keyring remembers about one database; profiles share a keyring and have a database each. */
 const lastCheckpointKey = (database: string) => `culvert.audit-last-checkpoint.${database}`;
+const chainsKey = (database: string) => `culvert.audit-chains.${database}`;
 const generationsKey = (database: string) => `culvert.generations.${database}`;
 
 /** How long a window waits for the key that another window is just making, milliseconds. */
 const KEY_WAIT_MS = 5_000;
 /** How often what other windows wrote is looked for while nothing is called, milliseconds. */
 const REFRESH_MS = 500;
-/** How often the audit chains are signed, milliseconds. */
-const CHECKPOINT_MS = 5 * 60_000;
 
 export interface CoreOptions {
   /** Folder of the database; shared by all windows of the user. */
@@ -60,6 +62,10 @@ export class Core implements Disposable {
   readonly inspector: Inspector;
   readonly findings: FindingLog;
   readonly audit: AuditLog;
+  /** Answers questions about the record. */
+  readonly index: ActivityIndex;
+  /** Signatures, holds, and whatever else belongs to the record. */
+  readonly record: RecordKeeping;
   readonly #secrets = new PlainSecrets();
   readonly #options: CoreOptions;
   readonly #store = new DisposableStore();
@@ -78,7 +84,9 @@ export class Core implements Disposable {
     this.credentials = this.#store.add(new CredentialRegistry(db, key, generations, vault, options.clock));
     this.catalog = this.#store.add(new ToolCatalog(db, key, generations, options.clock));
     this.findings = this.#store.add(new FindingLog(db, options.clock));
-    this.audit = this.#store.add(new AuditLog(db, options.clock, checkpoints));
+    this.record = this.#store.add(new RecordKeeping({ ...options, db, key, generations, checkpoints }));
+    this.audit = this.record.audit;
+    this.index = this.record.index;
     this.approvals = this.#store.add(new Approvals(this.access, options.approver, options.clock));
     this.inspector = new Inspector(this.#secrets, (id) => this.credentials.get(credentialOf(id))?.name ?? 'a credential');
     this.#store.add(
@@ -91,11 +99,6 @@ export class Core implements Disposable {
     this.#store.add(vault.onDidChange((id) => this.#learn([id])));
     this.#store.add(this.credentials.onDidChange(() => this.#learnNew()));
     this.#repeat(REFRESH_MS, () => this.refresh());
-    this.#repeat(
-      CHECKPOINT_MS,
-      () =>
-        void this.audit.checkpoint().catch((error: unknown) => options.logger.warn(`The record could not be signed: ${messageOf(error)}`)),
-    );
     this.#learn(this.credentials.list().map((c) => c.id));
   }
 
@@ -116,13 +119,19 @@ export class Core implements Disposable {
         set: (value) => secretStore.store(generationsKey(database), value),
       });
       await generations.refresh();
-      core = new Core(options, db, key, generations, new Vault(secretStore), new Checkpoints(db, keeper, options.clock));
+      const memory = new ChainMemory(options.clock, {
+        get: () => secretStore.get(chainsKey(database)),
+        set: (value) => secretStore.store(chainsKey(database), value),
+      });
+      core = new Core(options, db, key, generations, new Vault(secretStore), new Checkpoints(db, keeper, options.clock, memory));
       core.#store.add(
         secretStore.onDidChange((changed) => {
           if (changed === generationsKey(database)) void generations.refresh().catch(() => undefined);
         }),
       );
       core.#generations = generations;
+      // Before anything stands in the chain.
+      await core.record.begin();
       await core.ready();
       core.audit.act({
         act: 'started',
@@ -182,22 +191,26 @@ export class Core implements Disposable {
 
   /** Rows that something other than Culvert changed and that therefore count as absent. */
   tampering(): readonly Tampering[] {
-    return [...this.servers.tampering(), ...this.access.tampering(), ...this.credentials.tampering(), ...this.catalog.tampering()];
+    return this.#signedParts.flatMap((part) => part.tampering());
   }
 
   /** Forgets the rows that {@link tampering} lists, after the user reviewed them. */
   forgetTampering(): void {
     const found = this.tampering();
-    for (const part of [this.servers, this.access, this.credentials, this.catalog]) part.forgetTampering();
+    for (const part of this.#signedParts) part.forgetTampering();
     for (const { collection, id, problem } of found)
       this.act({ act: 'tampering-settled', subject: `${collection} ${id}`, detail: problem });
+  }
+
+  /** Everything that keeps its rows under a MAC. */
+  get #signedParts(): readonly { tampering(): readonly Tampering[]; forgetTampering(): void }[] {
+    return [this.servers, this.access, this.credentials, this.catalog, this.record.hold];
   }
 
   /** Signs the record and closes everything. */
   async close(): Promise<void> {
     try {
-      this.audit.act({ act: 'stopped', window: this.#options.window });
-      await this.audit.checkpoint();
+      await this.record.end();
       await this.#generations?.settled();
     } catch (error) {
       this.#options.logger.warn(`The record could not be signed at the end: ${messageOf(error)}`);

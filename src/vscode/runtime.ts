@@ -218,7 +218,8 @@ export class Runtime implements vscode.Disposable {
     if (choice !== 'Start Over') return;
     await this.stop();
     this.#close();
-    for (const suffix of ['', '-wal', '-shm']) if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+    for (const suffix of ['', '-wal', '-shm', '.index', '.index-wal', '.index-shm'])
+      if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
     await this.start();
   }
 
