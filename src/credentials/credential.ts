@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ID_PATTERN } from '../common/identifiers.ts';
+import { SourceSpec } from './sourceSpec.ts';
 
 /** Longest name of a credential in characters. */
 export const MAX_CREDENTIAL_NAME_CHARACTERS = 60;
@@ -67,9 +68,11 @@ export const Credential = z.strictObject({
   id: z.string().regex(ID_PATTERN),
   name: z.string().min(1).max(MAX_CREDENTIAL_NAME_CHARACTERS),
   placement: Placement,
+  /** Where the value comes from; absent: it is sealed in the vault. */
+  source: SourceSpec.optional(),
   /** Origins it may go to. The vault holds the same list beside the value and decides by its own. */
   origins: z.array(z.string()).readonly(),
-  /** Counts replacements, from 1. */
+  /** Counts replacements and changes of source or placement, from 1. */
   revision: z.number().int().positive(),
   createdAt: z.number().int(),
   replacedAt: z.number().int().optional(),

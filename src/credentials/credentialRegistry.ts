@@ -6,6 +6,7 @@ import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
 import { Credential, type Placement } from './credential.ts';
 import type { Secret } from './secret.ts';
+import type { SourceSpec } from './sourceSpec.ts';
 import type { Vault } from './vault.ts';
 
 /** How old what is known about a credential may be, milliseconds. */
@@ -71,12 +72,46 @@ export class CredentialRegistry implements Disposable {
     return row;
   }
 
-  /** Puts another value in the place of a credential's. It stays bound to the same origins. */
+  /**
+   * Adds a credential whose value comes from elsewhere. `key` is what the source itself needs, such as the token for a HashiCorp Vault: it is
+   * sealed for `key.origins` alone, which are those of the source and never the server's.
+   */
+  async add(
+    name: string,
+    placement: Placement,
+    origins: readonly string[],
+    source: SourceSpec,
+    key?: { readonly secret: Secret; readonly origins: readonly string[] },
+  ): Promise<Credential> {
+    const id = newId('cred');
+    const row: Credential = { version: 1, id, name, placement, source, origins: [...origins], revision: 1, createdAt: this.#clock.now() };
+    if (key) await this.vault.seal(id, key.secret, key.origins, 1);
+    this.#collection.write([row]);
+    return row;
+  }
+
+  /** Puts another value in the place of a credential's, whose source is the vault from now on. It stays bound to the same origins. */
   async replace(id: string, secret: Secret): Promise<Credential | undefined> {
     const old = this.get(id);
     if (!old) return undefined;
     const row: Credential = { ...old, revision: old.revision + 1, replacedAt: this.#clock.now() };
+    delete row.source;
     await this.vault.seal(id, secret, old.origins, row.revision);
+    this.#collection.write([row]);
+    return row;
+  }
+
+  /** Lets a credential's value come from another source, or changes what is known of its source. `key` as in {@link add}. */
+  async replaceSource(
+    id: string,
+    source: SourceSpec,
+    key?: { readonly secret: Secret; readonly origins: readonly string[] },
+  ): Promise<Credential | undefined> {
+    const old = this.get(id);
+    if (!old) return undefined;
+    const row: Credential = { ...old, source, revision: old.revision + 1, replacedAt: this.#clock.now() };
+    if (key) await this.vault.seal(id, key.secret, key.origins, row.revision);
+    else if (old.source?.kind !== source.kind) await this.vault.forget(id);
     this.#collection.write([row]);
     return row;
   }
@@ -84,10 +119,14 @@ export class CredentialRegistry implements Disposable {
   /** Binds a credential to other origins. Only after the user said so: this is what lets a secret go somewhere new. */
   async rebind(id: string, origins: readonly string[]): Promise<Credential | undefined> {
     const old = this.get(id);
-    const opened = await this.vault.openForDetection(id);
-    if (!old || !opened) return undefined;
+    if (!old) return undefined;
     const row: Credential = { ...old, origins: [...origins], revision: old.revision + 1, replacedAt: this.#clock.now() };
-    await this.vault.seal(id, opened.secret, origins, row.revision);
+    // What lies in the vault for another source goes to that source, wherever the value itself may go.
+    if (!old.source) {
+      const opened = await this.vault.openForDetection(id);
+      if (!opened) return undefined;
+      await this.vault.seal(id, opened.secret, origins, row.revision);
+    }
     this.#collection.write([row]);
     return row;
   }

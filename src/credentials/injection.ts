@@ -1,5 +1,7 @@
 import type { Placement } from './credential.ts';
 import type { Secret } from './secret.ts';
+import type { Resolved } from './source.ts';
+import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from './vault.ts';
 
 /** What a credential adds to a request. The URL and the headers hold the secret: they go to the connection and nowhere else. */
 export interface Injected {
@@ -51,4 +53,9 @@ export function refuseValue(
     return 'Paste the private key in PEM form, from -----BEGIN to -----END.';
   if (placement.kind === 'bearer' && /^bearer\s/i.test(value)) return 'Leave out “Bearer”: Culvert adds it.';
   return undefined;
+}
+
+/** The same for what a source gave. */
+export function refuseResolved(placement: Placement, { secret }: Resolved): string | undefined {
+  return refuseValue(secret.expose(), placement, { min: MIN_SECRET_CHARACTERS, max: MAX_SECRET_CHARACTERS });
 }

@@ -86,6 +86,7 @@ export class Vault implements Disposable {
     await this.#store.delete(PREFIX + id);
     this.#cache.delete(id);
     this.#changed.fire(id);
+    this.#changed.fire(id);
   }
 
   dispose(): void {

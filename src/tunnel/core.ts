@@ -10,6 +10,8 @@ import { describeGrant } from '../authorization/grant.ts';
 import { Approvals, type Approver } from '../authorization/approvals.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import type { Secret } from '../credentials/secret.ts';
+import { Sources } from '../credentials/sources.ts';
+import { SealedSource } from '../credentials/sources/sealed.ts';
 import { Vault, type SecretStore } from '../credentials/vault.ts';
 import { DisposableStore, toDisposable, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
@@ -40,6 +42,8 @@ const generationsKey = (database: string) => `culvert.generations.${database}`;
 const KEY_WAIT_MS = 5_000;
 /** How often what other windows wrote is looked for while nothing is called, milliseconds. */
 const REFRESH_MS = 500;
+/** Values of one credential that are recognised: the one in use, and earlier ones that may still be valid somewhere. */
+const MAX_KNOWN_REVISIONS = 32;
 
 export interface CoreOptions {
   /** Folder of the database; shared by all windows of the user. */
@@ -58,6 +62,8 @@ export class Core implements Disposable {
   readonly access: Access;
   readonly approvals: Approvals;
   readonly credentials: CredentialRegistry;
+  /** Where values of credentials come from; adapters register theirs. */
+  readonly sources: Sources;
   readonly catalog: ToolCatalog;
   readonly inspector: Inspector;
   readonly findings: FindingLog;
@@ -82,6 +88,9 @@ export class Core implements Disposable {
     this.servers = this.#store.add(new ServerRegistry(db, key, generations));
     this.access = this.#store.add(new Access(db, key, generations, options.clock));
     this.credentials = this.#store.add(new CredentialRegistry(db, key, generations, vault, options.clock));
+    this.sources = this.#store.add(new Sources(options.clock, (id, revision, secret) => this.recognise(id, revision, secret)));
+    this.#store.add(this.sources.register(new SealedSource(vault)));
+    this.#store.add(vault.onDidChange((id) => this.sources.drop(id)));
     this.catalog = this.#store.add(new ToolCatalog(db, key, generations, options.clock));
     this.findings = this.#store.add(new FindingLog(db, options.clock));
     this.record = this.#store.add(new RecordKeeping({ ...options, db, key, generations, checkpoints }));
@@ -244,6 +253,7 @@ export class Core implements Disposable {
   }
 
   readonly #known = new Set<string>();
+  readonly #revisions = new Map<string, string[]>();
 
   /** Values of earlier revisions stay known while the process runs: a replaced token may still be valid somewhere. */
   #learn(ids: readonly string[]): void {
@@ -257,10 +267,18 @@ export class Core implements Disposable {
     });
   }
 
-  /** Makes the inspector know a value before it goes out, also one that could not be read from the keyring earlier. */
-  recognise(id: string, revision: number, secret: Secret): void {
+  /**
+   * Makes the inspector know a value before it goes out, also one that could not be read from the keyring earlier. Of values that change
+   * often, the last {@link MAX_KNOWN_REVISIONS} of each credential stay known.
+   */
+  recognise(id: string, revision: number | string, secret: Secret): void {
     const key = `${id}@${revision}`;
-    if (!this.#secrets.has(key)) this.#secrets.set(key, secret.expose());
+    if (this.#secrets.has(key)) return;
+    this.#secrets.set(key, secret.expose());
+    const known = this.#revisions.get(id) ?? [];
+    this.#revisions.set(id, known);
+    known.push(key);
+    if (known.length > MAX_KNOWN_REVISIONS) this.#secrets.delete(known.shift() ?? '');
   }
 
   #repeat(ms: number, task: () => void): void {

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { Stop } from '../common/stop.ts';
 import type { Exchange } from '../mcp/exchange.ts';
-import type { UpstreamRequest, UpstreamResponse } from '../upstream/upstream.ts';
+import type { UpstreamResponse } from '../upstream/upstream.ts';
+import type { Outgoing } from './credentialing.ts';
 import type { Session } from './sessions.ts';
 import type { Task } from './tasks.ts';
 
@@ -22,7 +23,7 @@ export interface Passage extends Exchange {
   /** Whether it holds one of the streams that its capability may have. */
   standing: boolean;
   /** URL and headers with credentials. Never logged. */
-  outgoing: Pick<UpstreamRequest, 'url' | 'headers' | 'environment'> | undefined;
+  outgoing: Outgoing | undefined;
   upstream: UpstreamResponse | undefined;
   /** Whether the request was found to hold no known secret. */
   clean: boolean | undefined;

@@ -1,6 +1,5 @@
 import { hash } from 'node:crypto';
 import type { Call } from '../authorization/decide.ts';
-import { inject } from '../credentials/injection.ts';
 import type { Clock } from '../common/clock.ts';
 import { UpstreamError, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
@@ -9,20 +8,19 @@ import { applyEdits } from '../mcp/json.ts';
 import { editorMetaSpans, idKey, readMessage, type Message } from '../mcp/message.ts';
 import { ERROR_CODE, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
 import { clientLabel, principalKey } from '../mcp/principal.ts';
-import { bindingOf, destinationOf, isConfirmed, type Server, type UpstreamPlace } from '../mcp/server.ts';
+import { destinationOf, isConfirmed, type Server } from '../mcp/server.ts';
 import { headersToUpstream } from '../upstream/headers.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { ENDED, denied, foreignTask, notForwarded, refused, sessionEnded, type Answer } from './answers.ts';
 import { stateOf, type Continuations } from './continuations.ts';
 import { credentialOf, type Core } from './core.ts';
+import { addCredentials, finish, noteVerdict, renewCredentials } from './credentialing.ts';
 import { header, isHeldByPause, isStanding, type Passage } from './passage.ts';
 import { argumentsText, besideOf, intentOf, isClean, recordOutcome } from './recording.ts';
 import { ownStream, relay } from './relay.ts';
 import type { Presentation } from './tunnel.ts';
 import type { Session, Sessions } from './sessions.ts';
 import type { Task, Tasks } from './tasks.ts';
-
-const NO_URL = new URL('stdio:');
 
 export interface StagesOptions {
   readonly core: Core;
@@ -253,41 +251,16 @@ export class Stages {
         502,
         `${server.label} is a command that the user has not confirmed since it changed, so it was not started. The user can do that with “Culvert: Edit Server…”.`,
       );
-    const binding = bindingOf(place);
-    let url = urlOf(place);
-    const environment: Record<string, string> = {};
     const headers = headersToUpstream(exchange.headers);
     // No session in this era (PROTOCOL.md 1); passed on, the id of somebody else's legacy session would be good at the server.
     if (exchange.era === 'modern' || session?.minted === true) delete headers['mcp-session-id'];
-    for (const id of server.credentials) {
-      const credential = core.credentials.recent(id);
-      if (!credential)
-        return notForwarded(
-          exchange,
-          502,
-          `A credential of ${server.label} is missing. The user can add it again with “Culvert: Edit Server…”.`,
-        );
-      const opened = await core.credentials.vault.open(id, binding);
-      if (!opened.ok) {
-        const why =
-          opened.reason === 'other-origin'
-            ? `The credential “${credential.name}” is not bound to ${describeBinding(place)}, so it was not sent. The user can bind it with “Culvert: Edit Server…”.`
-            : `The value of the credential “${credential.name}” is not in the system’s keyring. The user can enter it again with “Culvert: Replace Credential…”.`;
-        return notForwarded(exchange, 502, why);
-      }
-      const injected = inject(url, credential.placement, opened.secret);
-      url = injected.url;
-      Object.assign(headers, injected.headers);
-      Object.assign(environment, injected.environment);
-      core.recognise(id, opened.revision, opened.secret);
-      core.credentials.used(id);
-    }
+    const refusal = await addCredentials(exchange, core, headers);
+    if (refusal) return refusal;
     // A stream that listens for as long as the session lasts is no use worth showing.
     if (server.credentials.length > 0 && exchange.httpMethod !== 'GET') {
       exchange.usesCredential = true;
       this.options.onCredential(1, this.#credentialNames(exchange).join(', '));
     }
-    exchange.outgoing = { url, headers, environment };
     return undefined;
   }
 
@@ -308,13 +281,21 @@ export class Stages {
       : undefined;
     if (exchange.gone.aborted && exchange.era === 'modern') exchange.end.abort();
     const began = this.options.clock.monotonic();
-    try {
-      exchange.upstream = await this.options.upstreamFor(exchange.server).send({
+    const { core } = this.options;
+    const send = async () =>
+      this.options.upstreamFor(exchange.server).send({
         method: exchange.httpMethod,
-        ...exchange.outgoing,
+        ...(await finish(exchange, core, body)),
         body,
         signal: exchange.end.signal,
       });
+    try {
+      exchange.upstream = await send();
+      // Nothing of a refusal has gone out to the agent: with another value it may be sent once more.
+      const renewed = await renewCredentials(exchange, core, exchange.upstream);
+      if (renewed !== undefined) exchange.upstream.body.discard();
+      if (renewed === 'again') exchange.upstream = await send();
+      else if (renewed) return renewed;
     } catch (error) {
       if (exchange.end.signal.aborted)
         return { ...notForwarded(exchange, 200, ENDED), result: exchange.gone.aborted ? 'cancelled' : 'closed' };
@@ -324,6 +305,7 @@ export class Stages {
       exchange.upstreamMs = this.options.clock.monotonic() - began;
     }
     const { status } = exchange.upstream;
+    noteVerdict(exchange, core, status);
     if (status === 304) {
       exchange.upstream.body.discard();
       return notForwarded(exchange, 200, `${exchange.server.label} answered HTTP 304, which is no answer to this request.`);
@@ -379,21 +361,6 @@ export class Stages {
   #credentialNames(exchange: Passage): string[] {
     return exchange.server.credentials.map((id) => this.options.core.credentials.recent(id)?.name ?? 'missing');
   }
-}
-
-const urls = new WeakMap<UpstreamPlace, URL>();
-
-/** The parsed address of a place; nobody changes it. */
-function urlOf(place: UpstreamPlace): URL {
-  if (place.kind === 'stdio') return NO_URL;
-  let url = urls.get(place);
-  if (!url) urls.set(place, (url = new URL(place.url)));
-  return url;
-}
-
-/** Where a credential is bound to, in words. */
-function describeBinding(place: UpstreamPlace): string {
-  return place.kind === 'stdio' ? 'this command' : bindingOf(place);
 }
 
 /** What `Mcp-Name` mirrors (2026-07-28, transports; tasks extension: routing headers). */

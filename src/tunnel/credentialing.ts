@@ -1,0 +1,168 @@
+import type { Credential } from '../credentials/credential.ts';
+import { inject } from '../credentials/injection.ts';
+import { CredentialError, type Refused, type Resolved } from '../credentials/source.ts';
+import { sourceKindOf } from '../credentials/sources.ts';
+import { bindingOf, type UpstreamPlace } from '../mcp/server.ts';
+import type { UpstreamRequest, UpstreamResponse } from '../upstream/upstream.ts';
+import { ENDED, notForwarded, type Answer } from './answers.ts';
+import type { Core } from './core.ts';
+import type { Passage } from './passage.ts';
+
+const NO_URL = new URL('stdio:');
+
+/** A credential as it stands on a request. */
+export interface Carried {
+  readonly credential: Credential;
+  readonly resolved: Resolved;
+}
+
+/** A request to the server with everything that its credentials add. Never logged. */
+export interface Outgoing extends Pick<UpstreamRequest, 'url' | 'headers' | 'environment'> {
+  readonly carried: readonly Carried[];
+  /** What it was before credentials were put on it, to begin anew from. */
+  readonly bare: Readonly<Record<string, string | string[]>>;
+}
+
+/**
+ * Puts the credentials of the server on a request. `bare` are its headers so far. Waits only for values that are not known yet; resolves to
+ * an answer if one can't be had: the request is not sent then.
+ */
+export async function addCredentials(
+  x: Passage,
+  core: Core,
+  bare: Readonly<Record<string, string | string[]>>,
+): Promise<Answer | undefined> {
+  const { server } = x;
+  const binding = bindingOf(server.upstream);
+  const url = urlOf(server.upstream);
+  const carried: Carried[] = [];
+  for (const id of server.credentials) {
+    const credential = core.credentials.recent(id);
+    if (!credential)
+      return notForwarded(x, 502, `A credential of ${server.label} is missing. The user can add it again with “Culvert: Edit Server…”.`);
+    try {
+      const given = core.sources.resolve(credential, binding, url);
+      carried.push({ credential, resolved: given instanceof Promise ? await orLeave(x, given) : given });
+    } catch (error) {
+      return failed(x, credential, error);
+    }
+    core.credentials.used(id);
+  }
+  x.outgoing = place(url, bare, carried);
+  return undefined;
+}
+
+/**
+ * After the server refused what was sent (401, or 403 for want of a scope; RFC 6750, 3.1): gets other values where their sources have some.
+ * `again`: the request now carries another value and may be sent once more. An answer: a source failed, and said why.
+ */
+export async function renewCredentials(x: Passage, core: Core, response: UpstreamResponse): Promise<Answer | 'again' | undefined> {
+  const { outgoing, server } = x;
+  const { status } = response;
+  const challenge = response.headers['www-authenticate'] ?? '';
+  if (!outgoing || (status !== 401 && status !== 403) || (status === 403 && !/insufficient_scope/i.test(challenge))) return undefined;
+  const binding = bindingOf(server.upstream);
+  const refused: Refused = { status, wwwAuthenticate: challenge === '' ? undefined : challenge };
+  let renewed = false;
+  const carried: Carried[] = [];
+  for (const { credential, resolved } of outgoing.carried) {
+    // Replaced or forgotten while the call was away.
+    const now = core.credentials.get(credential.id);
+    if (!now) return undefined;
+    try {
+      const ask = core.sources.afterRefusal(now, binding, urlOf(server.upstream), { ...refused, revision: resolved.revision });
+      const other = await orLeave(x, ask);
+      if (other) renewed = true;
+      carried.push({ credential: now, resolved: other ?? resolved });
+    } catch (error) {
+      return failed(x, now, error);
+    }
+  }
+  if (!renewed) return undefined;
+  x.outgoing = place(urlOf(server.upstream), outgoing.bare, carried);
+  return 'again';
+}
+
+/** What goes out: the request with its credentials, and with proofs of possession where a source makes them. */
+export async function finish(
+  x: Passage,
+  core: Core,
+  body: Buffer | undefined,
+): Promise<Pick<UpstreamRequest, 'url' | 'headers' | 'environment'>> {
+  const { outgoing } = x;
+  if (!outgoing) throw new Error('The request was not prepared.');
+  const { url, environment } = outgoing;
+  let { headers } = outgoing;
+  for (const { credential, resolved } of outgoing.carried) {
+    const source = core.sources.sourceOf(credential);
+    if (!source.prove) continue;
+    const ask = { credential, binding: bindingOf(x.server.upstream), url, signal: new AbortController().signal };
+    headers = { ...headers, ...(await source.prove(ask, { method: x.httpMethod, url, body, resolved })) };
+  }
+  return { url, headers, ...(environment ? { environment } : {}) };
+}
+
+/** Notes what the server made of the credentials, for showing. */
+export function noteVerdict(x: Passage, core: Core, status: number): void {
+  for (const { credential } of x.outgoing?.carried ?? []) {
+    if (status === 401 || status === 403)
+      core.sources.noteHealth(credential.id, {
+        state: 'invalid',
+        step: 'server',
+        detail: `${x.server.label} refused it (HTTP ${status}).`,
+      });
+    else if (status < 300) core.sources.noteTaken(credential.id);
+  }
+}
+
+function place(url: URL, bare: Outgoing['bare'], carried: readonly Carried[]): Outgoing {
+  const headers = { ...bare };
+  const environment: Record<string, string> = {};
+  let at = url;
+  for (const { credential, resolved } of carried) {
+    const injected = inject(at, credential.placement, resolved.secret);
+    at = injected.url;
+    Object.assign(headers, injected.headers);
+    Object.assign(environment, injected.environment);
+  }
+  return { url: at, headers, environment, bare, carried };
+}
+
+/** A call that is given up does not wait for its credential. */
+function orLeave<T>(x: Passage, work: Promise<T>): Promise<T> {
+  const { signal } = x.end;
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(new CredentialError('CULVERT_CREDENTIAL_ABORTED', 'source', 'The call was given up.'));
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+function failed(x: Passage, credential: Credential, error: unknown): Answer {
+  if (!(error instanceof CredentialError)) throw error;
+  if (x.end.signal.aborted) return { ...notForwarded(x, 200, ENDED), result: x.gone.aborted ? 'cancelled' : 'closed' };
+  if (error.code === 'CULVERT_CREDENTIAL_ORIGIN')
+    return notForwarded(
+      x,
+      502,
+      `The credential “${credential.name}” is not bound to ${describeBinding(x.server.upstream)}, so it was not sent. The user can bind it with “Culvert: Edit Server…”.`,
+    );
+  const own = sourceKindOf(credential) === 'sealed';
+  return notForwarded(x, 502, own ? error.forAgent : `${x.server.label} was not called: ${error.forAgent}`);
+}
+
+const urls = new WeakMap<UpstreamPlace, URL>();
+
+/** The parsed address of a place; nobody changes it. */
+function urlOf(place: UpstreamPlace): URL {
+  if (place.kind === 'stdio') return NO_URL;
+  let url = urls.get(place);
+  if (!url) urls.set(place, (url = new URL(place.url)));
+  return url;
+}
+
+/** Where a credential is bound to, in words. */
+function describeBinding(place: UpstreamPlace): string {
+  return place.kind === 'stdio' ? 'this command' : bindingOf(place);
+}
