@@ -1,6 +1,7 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { chmodSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { Gathering } from '../common/gathering.ts';
 import { ID_PATTERN } from '../common/identifiers.ts';
 import type { Disposable } from '../common/disposable.ts';
 import { ListenerError, codeOf, messageOf } from '../common/errors.ts';
@@ -229,16 +230,14 @@ function finish(
 function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | 'too-large' | 'broken'> {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.resolve('too-large');
   return new Promise((resolve) => {
-    const parts: Buffer[] = [];
-    let size = 0;
+    const parts = new Gathering();
     request.on('data', (part: Buffer) => {
-      size += part.length;
-      if (size > maxBytes) {
+      if (parts.bytes + part.length > maxBytes) {
         request.pause();
         resolve('too-large');
-      } else parts.push(part);
+      } else parts.add(part);
     });
-    request.once('end', () => resolve(parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)));
+    request.once('end', () => resolve(parts.take()));
     request.once('close', () => resolve('broken'));
   });
 }

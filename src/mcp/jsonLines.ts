@@ -1,3 +1,4 @@
+import { Gathering } from '../common/gathering.ts';
 import { MAX_EVENT_BYTES } from './sse.ts';
 
 /** Media types under which JSON values follow each other, each ended by a line feed. */
@@ -21,8 +22,7 @@ const BACKSLASH = 0x5c;
  */
 export class JsonLineSplitter {
   readonly #maxBytes: number;
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
+  readonly #pending = new Gathering();
   #depth = 0;
   #inString = false;
   #escaped = false;
@@ -52,9 +52,8 @@ export class JsonLineSplitter {
       else if (c === 0x7d || c === 0x5d) this.#depth--;
     }
     if (from < chunk.length) {
-      this.#pending.push(Buffer.from(chunk.subarray(from)));
-      this.#pendingBytes += chunk.length - from;
-      if (this.#pendingBytes > this.#maxBytes) throw new RangeError(`A line is larger than ${this.#maxBytes} bytes.`);
+      this.#pending.add(Buffer.from(chunk.subarray(from)));
+      if (this.#pending.bytes > this.#maxBytes) throw new RangeError(`A line is larger than ${this.#maxBytes} bytes.`);
     }
     return out;
   }
@@ -65,9 +64,7 @@ export class JsonLineSplitter {
   }
 
   #take(tail: Buffer): Buffer {
-    const line = this.#pending.length > 0 ? Buffer.concat([...this.#pending, tail]) : tail;
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    const line = this.#pending.take(tail);
     this.#depth = 0;
     this.#inString = false;
     this.#escaped = false;

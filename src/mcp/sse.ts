@@ -1,3 +1,5 @@
+import { Gathering } from '../common/gathering.ts';
+
 /** Cap for one event of a server-sent event stream, bytes. Larger results exist (images as base64) but not above this. */
 export const MAX_EVENT_BYTES = 64 * 1024 * 1024;
 
@@ -5,9 +7,6 @@ const LF = 0x0a;
 const CR = 0x0d;
 const NEWLINE = Buffer.from('\n');
 const MARK = Buffer.from('\ufeff');
-/** Chunks below this many bytes share memory while they wait: a stream that comes byte by byte would cost a hundred times its bytes. */
-const SMALL_CHUNK_BYTES = 1024;
-const SHARED_BYTES = 4096;
 
 /** One event, comment or blank block of a stream, with its bytes as received, the blank line that ends it included. */
 export interface SseBlock {
@@ -23,11 +22,7 @@ export interface SseBlock {
  * split anything. Comment lines that stand alone are given out at once, so that keep-alives keep alive.
  */
 export class SseSplitter {
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
-  /** What small chunks share, and how much of it is taken; it stands behind {@link #pending}. */
-  #shared: Buffer | undefined;
-  #sharedBytes = 0;
+  readonly #pending = new Gathering();
   #first = true;
   /** Bytes of the current line seen so far, across chunks. */
   #lineBytes = 0;
@@ -81,8 +76,8 @@ export class SseSplitter {
       }
     }
     if (from < chunk.length) {
-      this.#keep(chunk.subarray(from));
-      if (this.#pendingBytes > this.#maxBytes) throw new RangeError(`An event is larger than ${this.#maxBytes} bytes.`);
+      this.#pending.add(Buffer.from(chunk.subarray(from)));
+      if (this.#pending.bytes > this.#maxBytes) throw new RangeError(`An event is larger than ${this.#maxBytes} bytes.`);
     }
     return out;
   }
@@ -92,30 +87,8 @@ export class SseSplitter {
     return this.#take(Buffer.alloc(0));
   }
 
-  #keep(part: Buffer): void {
-    this.#pendingBytes += part.length;
-    if (this.#shared && this.#sharedBytes + part.length > SHARED_BYTES) this.#closeShared();
-    if (part.length >= SMALL_CHUNK_BYTES) {
-      this.#closeShared();
-      this.#pending.push(Buffer.from(part));
-      return;
-    }
-    this.#shared ??= Buffer.allocUnsafe(SHARED_BYTES);
-    part.copy(this.#shared, this.#sharedBytes);
-    this.#sharedBytes += part.length;
-  }
-
-  #closeShared(): void {
-    if (this.#shared) this.#pending.push(this.#shared.subarray(0, this.#sharedBytes));
-    this.#shared = undefined;
-    this.#sharedBytes = 0;
-  }
-
   #take(tail: Buffer): Buffer {
-    this.#closeShared();
-    const raw = this.#pending.length > 0 ? Buffer.concat([...this.#pending, tail]) : tail;
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    const raw = this.#pending.take(tail);
     this.#blockBytes = 0;
     this.#lineBytes = 0;
     this.#commentOnly = true;

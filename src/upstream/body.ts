@@ -1,3 +1,4 @@
+import { Gathering } from '../common/gathering.ts';
 import { DISCARD_TIMEOUT_MS, MAX_DISCARDED_BYTES } from './limits.ts';
 
 /** Bytes of a body that may wait to be read before its source is asked to pause. */
@@ -72,18 +73,14 @@ export class Body implements AsyncIterable<Buffer> {
       this.#limit = setTimeout(() => this.giveUp(new Error(`it did not end within ${timeoutMs / 1000} seconds`)), timeoutMs);
       this.#limit.unref();
     }
-    const parts: Buffer[] = [];
-    let size = 0;
+    const parts = new Gathering();
     for (;;) {
-      for (const chunk of this.#take()) {
-        size += chunk.length;
-        parts.push(chunk);
-      }
-      if (size > maxBytes) {
+      for (const chunk of this.#take()) parts.add(chunk);
+      if (parts.bytes > maxBytes) {
         this.discard();
         return undefined;
       }
-      if (this.#state === 'ended') return parts.length === 1 ? parts[0] : Buffer.concat(parts);
+      if (this.#state === 'ended') return parts.take();
       if (this.#state !== 'open') throw this.#error ?? new Error('the body was given up');
       await this.#more();
     }

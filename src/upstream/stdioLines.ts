@@ -1,3 +1,5 @@
+import { Gathering } from '../common/gathering.ts';
+
 /** Longest line of a server that is taken, bytes: a message with everything in it, as base64. */
 export const MAX_STDIO_LINE_BYTES = 16 * 1024 * 1024;
 
@@ -6,8 +8,7 @@ const CR = 0x0d;
 
 /** Splits what a process writes into lines at LF or CRLF, whatever chunks it comes in. Empty lines are left out. */
 export class LineSplitter {
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
+  readonly #pending = new Gathering();
   readonly #maxBytes: number;
 
   constructor(maxBytes: number = MAX_STDIO_LINE_BYTES) {
@@ -20,9 +21,9 @@ export class LineSplitter {
     let from = 0;
     for (;;) {
       const at = chunk.indexOf(LF, from);
-      const size = this.#pendingBytes + (at < 0 ? chunk.length : at) - from;
+      const size = this.#pending.bytes + (at < 0 ? chunk.length : at) - from;
       if (size > this.#maxBytes) {
-        this.rest();
+        this.#pending.clear();
         throw new RangeError(`A line is longer than ${this.#maxBytes} bytes.`);
       }
       if (at < 0) break;
@@ -30,10 +31,7 @@ export class LineSplitter {
       if (line.length > 0) lines.push(line);
       from = at + 1;
     }
-    if (from < chunk.length) {
-      this.#pending.push(chunk.subarray(from));
-      this.#pendingBytes += chunk.length - from;
-    }
+    if (from < chunk.length) this.#pending.add(chunk.subarray(from));
     return lines;
   }
 
@@ -43,9 +41,7 @@ export class LineSplitter {
   }
 
   #take(tail: Buffer): Buffer {
-    const line = this.#pending.length > 0 ? Buffer.concat([...this.#pending, tail]) : tail;
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    const line = this.#pending.take(tail);
     return line.at(-1) === CR ? line.subarray(0, -1) : line;
   }
 }
