@@ -25,4 +25,12 @@ export const MIGRATIONS: readonly string[] = [
     sink TEXT PRIMARY KEY, seq INTEGER NOT NULL, open TEXT NOT NULL, sent INTEGER NOT NULL DEFAULT 0, sent_at INTEGER, error TEXT, owner TEXT, lease_until INTEGER NOT NULL DEFAULT 0
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE finding ADD COLUMN tier TEXT;
+  ALTER TABLE finding ADD COLUMN path TEXT;
+  ALTER TABLE finding ADD COLUMN digest TEXT;
+  ALTER TABLE finding ADD COLUMN workspace TEXT;
+  ALTER TABLE finding ADD COLUMN unread INTEGER NOT NULL DEFAULT 1;
+  CREATE INDEX finding_digest ON finding (digest) WHERE digest IS NOT NULL;
+  `,
 ];

@@ -20,6 +20,7 @@ import type { Logger } from '../common/logger.ts';
 import { PlainSecrets } from '../detection/plainSecrets.ts';
 import { FindingLog } from '../inspection/findingLog.ts';
 import { Inspector } from '../inspection/inspector.ts';
+import { LeakDecisions } from '../inspection/leakDecisions.ts';
 import { ToolCatalog } from '../integrity/toolCatalog.ts';
 import { Database } from '../store/database.ts';
 import { Generations } from '../store/generations.ts';
@@ -67,6 +68,7 @@ export class Core implements Disposable {
   readonly catalog: ToolCatalog;
   readonly inspector: Inspector;
   readonly findings: FindingLog;
+  readonly leakDecisions: LeakDecisions;
   readonly audit: AuditLog;
   /** Answers questions about the record. */
   readonly index: ActivityIndex;
@@ -92,7 +94,8 @@ export class Core implements Disposable {
     this.#store.add(this.sources.register(new SealedSource(vault)));
     this.#store.add(vault.onDidChange((id) => this.sources.drop(id)));
     this.catalog = this.#store.add(new ToolCatalog(db, key, generations, options.clock));
-    this.findings = this.#store.add(new FindingLog(db, options.clock));
+    this.leakDecisions = this.#store.add(new LeakDecisions(db, key, generations, options.clock));
+    this.findings = this.#store.add(new FindingLog(db, options.clock, this.leakDecisions));
     this.record = this.#store.add(new RecordKeeping({ ...options, db, key, generations, checkpoints }));
     this.audit = this.record.audit;
     this.index = this.record.index;
@@ -189,6 +192,8 @@ export class Core implements Disposable {
       this.access.refresh();
       this.credentials.refresh();
       this.catalog.refresh();
+      this.leakDecisions.refresh();
+      this.findings.refresh();
       this.#reportTampering();
       this.#fault = '';
     } catch (error) {
@@ -213,7 +218,7 @@ export class Core implements Disposable {
 
   /** Everything that keeps its rows under a MAC. */
   get #signedParts(): readonly { tampering(): readonly Tampering[]; forgetTampering(): void }[] {
-    return [this.servers, this.access, this.credentials, this.catalog, this.record.hold];
+    return [this.servers, this.access, this.credentials, this.catalog, this.leakDecisions, this.record.hold];
   }
 
   /** Signs the record and closes everything. */
