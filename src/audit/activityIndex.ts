@@ -2,6 +2,7 @@ import type { Disposable } from '../common/disposable.ts';
 import { JobThread } from '../store/jobThread.ts';
 import type { Database } from '../store/database.ts';
 import type { Activity, AuditLog } from './auditLog.ts';
+import { conditionOf, isMeant, type ActivityFilter } from './activityFilter.ts';
 import {
   INDEX_SCHEMA,
   INDEX_VERSION,
@@ -12,30 +13,16 @@ import {
   type IndexPlace,
   type IndexProgress,
 } from './activityJobs.ts';
+import {
+  detailParameters,
+  sumDetail,
+  sumTimeline,
+  timelineParameters,
+  type ActivityDetail,
+  type StatisticsQuery,
+  type Timeline,
+} from './activityStatistics.ts';
 import type { Entry, Intent, Outcome } from './record.ts';
-
-/** Which calls are meant. What is absent does not matter. */
-export interface ActivityFilter {
-  readonly server?: string;
-  readonly tool?: string;
-  readonly client?: string;
-  /** As the client calls itself; empty for one that does not. */
-  readonly clientName?: string;
-  /** As the client says; empty for calls without. */
-  readonly conversation?: string;
-  /** `denied`: by a grant, a rule or the user. `stopped`: allowed, but not let through, or ended. */
-  readonly decision?: 'allowed' | 'denied' | 'stopped';
-  readonly result?: Outcome['result'];
-  /** Only calls in which something was found. */
-  readonly findings?: boolean;
-  /** Stands in the intent or the outcome; no difference between upper and lower case. */
-  readonly text?: string;
-  /** Leaves out what belongs to every connection: initialize, lists, pings. */
-  readonly named?: boolean;
-  /** Milliseconds since the epoch; `to` is no longer meant. */
-  readonly from?: number;
-  readonly to?: number;
-}
 
 /** Some calls, newest first. */
 export interface ActivityPage {
@@ -305,6 +292,19 @@ export class ActivityIndex implements Disposable {
     };
   }
 
+  /** Calls by time, server and end, in at most `maxBins` bins (and one). */
+  async timeline(query: StatisticsQuery, maxBins: number): Promise<Timeline> {
+    await this.#current();
+    const parameters = timelineParameters(query, maxBins);
+    return { binMs: parameters.binMs, bins: parameters.bins, cells: await this.#thread.run(sumTimeline, parameters) };
+  }
+
+  /** Everything else that pictures of a span show. */
+  async detail(query: StatisticsQuery): Promise<ActivityDetail> {
+    await this.#current();
+    return this.#thread.run(sumDetail, detailParameters(query));
+  }
+
   /** Every entry about one call, oldest first; empty if the record has none. Without the index, newer entries are looked through. */
   async record(exchange: string): Promise<Entry[]> {
     await this.#current();
@@ -336,59 +336,6 @@ export class ActivityIndex implements Disposable {
   }
 }
 
-function isMeant({ at, intent, outcome }: Activity, filter: ActivityFilter): boolean {
-  const equal = (wanted: string | undefined, is: string | undefined) => wanted === undefined || wanted === (is ?? '');
-  const stopped = outcome?.result === 'denied' || outcome?.result === 'closed';
-  return (
-    equal(filter.server, intent.server) &&
-    equal(filter.tool, intent.tool) &&
-    equal(filter.client, intent.client) &&
-    equal(filter.clientName, intent.claims['clientName']) &&
-    equal(filter.conversation, intent.claims['conversationId']) &&
-    equal(filter.result, outcome?.result) &&
-    (filter.decision === undefined ||
-      (filter.decision === 'stopped'
-        ? intent.effect === 'allow' && stopped
-        : (intent.effect === 'deny') === (filter.decision === 'denied'))) &&
-    (filter.findings !== true || (outcome?.findings ?? 0) > 0) &&
-    (filter.named !== true || intent.tool !== undefined) &&
-    at >= (filter.from ?? 0) &&
-    at < (filter.to ?? Infinity) &&
-    (filter.text === undefined ||
-      JSON.stringify([intent, outcome]).toLowerCase().includes(JSON.stringify(filter.text).slice(1, -1).toLowerCase()))
-  );
-}
-
 function number(row: AnswerRow | undefined, column: string): number {
   return Number(row?.[column] ?? 0);
-}
-
-function conditionOf(filter: ActivityFilter): { readonly where: string; readonly values: readonly (string | number)[] } {
-  const parts: string[] = [];
-  const values: (string | number)[] = [];
-  const equal = (column: string, value: string | undefined) => {
-    if (value === undefined) return;
-    parts.push(`${column} = ?`);
-    values.push(value);
-  };
-  equal('server', filter.server);
-  equal('tool', filter.tool);
-  equal('client', filter.client);
-  equal('name', filter.clientName);
-  equal('conversation', filter.conversation);
-  equal('result', filter.result);
-  if (filter.decision === 'denied') parts.push("effect = 'deny'");
-  if (filter.decision === 'allowed') parts.push("effect = 'allow'");
-  if (filter.decision === 'stopped') parts.push("effect = 'allow' AND result IN ('denied', 'closed')");
-  if (filter.findings === true) parts.push('findings > 0');
-  if (filter.named === true) parts.push('tool IS NOT NULL');
-  if (filter.from !== undefined) {
-    parts.push('at >= ?');
-    values.push(filter.from);
-  }
-  if (filter.to !== undefined) {
-    parts.push('at < ?');
-    values.push(filter.to);
-  }
-  return { where: parts.length > 0 ? parts.join(' AND ') : '1', values };
 }

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { JobTools } from '../store/jobThread.ts';
+import { STATISTICS_SCHEMA } from './activityStatistics.ts';
 
 /** Where the record and its index lie. */
 export interface IndexPlace {
@@ -11,7 +12,7 @@ export interface IndexPlace {
 }
 
 /** Version of {@link INDEX_SCHEMA}. An index of another version is made anew. */
-export const INDEX_VERSION = 1;
+export const INDEX_VERSION = 2;
 
 /**
  * The index is a file of its own, so that filling it never holds up a call. Everything in it can be made again from the record. `rollup`
@@ -37,7 +38,7 @@ CREATE TABLE rollup (
   PRIMARY KEY (hour, server, tool, client, name, effect, result, bucket)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE credential_hour (hour INTEGER NOT NULL, credential TEXT NOT NULL, calls INTEGER NOT NULL, PRIMARY KEY (hour, credential)) STRICT, WITHOUT ROWID;
-`;
+${STATISTICS_SCHEMA}`;
 
 /** Where the index stands. */
 export interface IndexProgress {
