@@ -59,8 +59,9 @@ describe('activity statistics', () => {
         effect: denied ? 'deny' : 'allow',
         credentials: [`${call.credential} (revision 1)`],
       };
-      const { tool: _none, ...unnamed } = opened;
-      await log.open(`x-${i}`, tool === undefined ? { ...unnamed, method: 'tools/list' } : { ...opened, tool });
+      const unnamed = { ...opened, method: 'tools/list' };
+      delete (unnamed as { tool?: string }).tool;
+      await log.open(`x-${i}`, tool === undefined ? unnamed : { ...opened, tool });
       const found =
         call.findings === 2
           ? [
