@@ -1,5 +1,14 @@
 import { codeOf } from '../common/errors.ts';
-import { MAX_FILE_BYTES, digestOf, encodeText, isProblem, readDocument, type ConfigurationDocument, type FileProblem } from './document.ts';
+import {
+  MAX_FILE_BYTES,
+  decodeText,
+  digestOf,
+  encodeText,
+  isProblem,
+  readDocument,
+  type ConfigurationDocument,
+  type FileProblem,
+} from './document.ts';
 import type { Folders, Location } from './locate.ts';
 
 /** What is known about a file without reading it. */
@@ -20,8 +29,9 @@ export interface FileFacts {
 export interface ConfigurationFiles extends Folders {
   facts(path: string): Promise<FileFacts | undefined>;
   read(path: string): Promise<Uint8Array>;
-  /** Replaces the content; the file keeps its permissions. */
+  /** Replaces the content; the file keeps its permissions. A new file, and the folders that it needs, are for this user only. */
   write(path: string, bytes: Uint8Array): Promise<void>;
+  remove(path: string): Promise<void>;
 }
 
 /** A configuration file as it was read. Holds its plaintext: never log one. */
@@ -38,9 +48,10 @@ export class FileUndo {
   readonly path: string;
   /** Digest of what was written: only that is put back. */
   readonly written: string;
-  readonly #before: Uint8Array;
+  /** `undefined`: there was no file. */
+  readonly #before: Uint8Array | undefined;
 
-  constructor(path: string, before: Uint8Array, written: string) {
+  constructor(path: string, before: Uint8Array | undefined, written: string) {
     this.path = path;
     this.#before = before;
     this.written = written;
@@ -63,7 +74,8 @@ export class FileUndo {
         code: 'changed',
         message: `${name} was changed after Culvert wrote it, so it was left as it is now. Undo that change first.`,
       };
-    return await tried(name, () => files.write(this.path, this.#before));
+    const before = this.#before;
+    return await tried(name, () => (before === undefined ? files.remove(this.path) : files.write(this.path, before)));
   }
 }
 
@@ -123,6 +135,51 @@ export async function writeFile(files: ConfigurationFiles, opened: OpenedFile, t
   const bytes = encodeText(text, opened.document.bom);
   const problem = await tried(name, () => files.write(target, bytes));
   return problem ?? new FileUndo(target, before, digestOf(bytes));
+}
+
+/** A text file that is edited whole or made, whatever its format: `.env`, `.vscode/culvert.json`. Holds its plaintext: never log one. */
+export interface TextFile {
+  readonly path: string;
+  /** Links followed. */
+  readonly target: string;
+  /** Of the bytes; `undefined` if there is no such file yet. */
+  readonly digest: string | undefined;
+  readonly text: string;
+  readonly bom: boolean;
+}
+
+/** Reads a text file for an edit; one that is missing reads as empty. */
+export async function openTextFile(files: ConfigurationFiles, path: string): Promise<TextFile | FileProblem> {
+  const name = fileName(path);
+  try {
+    const facts = await files.facts(path);
+    if (!facts) return { path, target: path, digest: undefined, text: '', bom: false };
+    if (!facts.isFile) return { code: 'no-file', message: `${name} is no regular file, so Culvert leaves it alone.` };
+    if (facts.size > MAX_FILE_BYTES)
+      return { code: 'too-large', message: `${name} is larger than ${MAX_FILE_BYTES / 1024 / 1024} MB, so Culvert leaves it alone.` };
+    if (!facts.writable) return { code: 'read-only', message: `${name} is read-only. Allow writing to it and try again.` };
+    const bytes = await files.read(facts.target);
+    const decoded = decodeText(bytes, name);
+    return isProblem(decoded) ? decoded : { path, target: facts.target, digest: digestOf(bytes), ...decoded };
+  } catch (error) {
+    return { code: 'unreadable', message: `${name} can’t be read (${codeOf(error) ?? 'unknown error'}). Check its permissions.` };
+  }
+}
+
+/** Writes a text in the place of what was read, if nothing else changed or made the file meanwhile. */
+export async function writeTextFile(files: ConfigurationFiles, file: TextFile, text: string): Promise<FileUndo | FileProblem> {
+  const name = fileName(file.path);
+  let before: Uint8Array | undefined;
+  try {
+    const facts = await files.facts(file.path);
+    before = facts ? await files.read(facts.target) : undefined;
+    if ((facts?.target ?? file.path) !== file.target || (before && digestOf(before)) !== file.digest) return changedMeanwhile(name);
+  } catch {
+    return changedMeanwhile(name);
+  }
+  const bytes = encodeText(text, file.bom);
+  const problem = await tried(name, () => files.write(file.target, bytes));
+  return problem ?? new FileUndo(file.target, before, digestOf(bytes));
 }
 
 const changedMeanwhile = (name: string): FileProblem => ({

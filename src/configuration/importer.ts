@@ -1,7 +1,23 @@
 import { messageOf } from '../common/errors.ts';
 import { isProblem } from './document.ts';
-import { fileName, openFile, refuseWrite, writeFile, type ConfigurationFiles, type FileUndo } from './files.ts';
-import type { ImportPlan, RegisterStep, SealStep, WriteStep } from './plan.ts';
+import { fileName, openFile, refuseWrite, writeFile, writeTextFile, type ConfigurationFiles, type FileUndo } from './files.ts';
+import type { ImportPlan, RegisterStep, SealStep } from './plan.ts';
+
+/** An edit as it is shown before it is made. */
+export interface Review {
+  /** As the configuration's place is known; the edit goes to `target`. */
+  readonly path: string;
+  readonly target: string;
+  /** There is no such file yet. */
+  readonly isNew: boolean;
+  /** The whole text afterwards. */
+  readonly text: string;
+  /** Sentences that the user should read with it. */
+  readonly notices: readonly string[];
+  /** Which of how many, from 1. */
+  readonly index: number;
+  readonly of: number;
+}
 
 /** What an import does its steps with. Each may throw; what was done before is then taken back. */
 export interface ImportPorts {
@@ -13,7 +29,7 @@ export interface ImportPorts {
   register(step: RegisterStep, credentialIds: readonly string[]): Promise<void>;
   unregister(serverId: string): Promise<void>;
   /** Shows the edit and asks; false takes the whole import back. Without it every edit is made. */
-  review?(step: WriteStep): Promise<boolean>;
+  review?(edit: Review): Promise<boolean>;
 }
 
 /** What gives back the state before an import. In memory only: it holds the old files. */
@@ -64,10 +80,35 @@ export async function runImport(plan: ImportPlan, ports: ImportPorts): Promise<I
       back.push({ what: `the server ${step.label}`, undo: () => ports.unregister(step.serverId) });
       await ports.register(step, ids);
     }
-    for (const step of plan.writes) if (ports.review && !(await ports.review(step))) throw new Declined();
+    const texts = plan.texts ?? [];
+    const of = plan.writes.length + texts.length;
+    const reviews = [
+      ...plan.writes.map(({ file, edit, notices }) => ({
+        path: file.location.path,
+        target: file.facts.target,
+        isNew: false,
+        text: edit.text,
+        notices,
+      })),
+      ...texts.map(({ file, text, notices }) => ({
+        path: file.path,
+        target: file.target,
+        isNew: file.digest === undefined,
+        text,
+        notices,
+      })),
+    ];
+    for (const [i, edit] of reviews.entries())
+      if (ports.review && !(await ports.review({ ...edit, index: i + 1, of }))) throw new Declined();
     const files: FileUndo[] = [];
     for (const step of plan.writes) {
       const written = await writeFile(ports.files, step.file, step.edit.text);
+      if (isProblem(written)) throw new Error(written.message);
+      files.push(written);
+      back.push({ what: `the edit of ${fileName(written.path)}`, undo: () => restored(written, ports.files) });
+    }
+    for (const { file, text } of texts) {
+      const written = await writeTextFile(ports.files, file, text);
       if (isProblem(written)) throw new Error(written.message);
       files.push(written);
       back.push({ what: `the edit of ${fileName(written.path)}`, undo: () => restored(written, ports.files) });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, chmod, lstat, readFile, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, chmod, lstat, mkdir, readFile, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { codeOf } from '../common/errors.ts';
 import type { ConfigurationFiles, FileFacts } from './files.ts';
@@ -48,8 +48,11 @@ export const nodeFiles: ConfigurationFiles = {
 
   read: (path) => readFile(path),
 
+  remove: (path) => rm(path),
+
   async write(path, bytes) {
     const old = await unlessMissing(() => stat(path));
+    if (!old) await mkdir(dirname(path), { recursive: true });
     const draft = join(dirname(path), `.culvert-${randomUUID()}.tmp`);
     try {
       // Whoever reads meanwhile sees the old file or the new one, never a part.

@@ -1,4 +1,4 @@
-import { UpstreamPlace } from '../mcp/server.ts';
+import { PlainHeaders, UpstreamPlace } from '../mcp/server.ts';
 import { CLIENTS } from './clients.ts';
 import { remoteUrl, type FoundCredential } from './credentials.ts';
 import type { Entry, EntryValue } from './entry.ts';
@@ -59,26 +59,41 @@ function build(entry: Entry, credentials: readonly FoundCredential[], context: P
       .filter((value) => taken(value).length > 0)
       .map((value) => value.name),
   );
-  const leftOut = Object.keys(entry.headers)
-    .filter((name) => !secretHeaders.has(name))
-    .map((name) => `header ${name}`);
+  const leftOut: string[] = [];
+  const plainHeaders = (pairs: readonly (readonly [name: string, value: string])[]): { readonly headers?: PlainHeaders } => {
+    const headers: Record<string, string> = {};
+    for (const [name, raw] of pairs) {
+      const value = resolve(raw, entry, context);
+      if (PlainHeaders.safeParse({ ...headers, [name]: value }).success) headers[name] = value;
+      else leftOut.push(`header ${name}`);
+    }
+    return Object.keys(headers).length > 0 ? { headers } : {};
+  };
   const [urlValue] = of('url');
   if (entry.transport === 'unknown') {
     throw new Unresolved('It has neither a URL nor a command that Culvert could start. Servers of a client’s own extensions stay there.');
   }
   if (entry.transport !== 'stdio') {
     const url = cleanUrl(entry.url ?? '', urlValue ? taken(urlValue) : []);
-    return { place: { kind: entry.transport, url: resolve(url, entry, context) }, leftOut };
+    const plain = plainHeaders(Object.entries(entry.headers).filter(([name]) => !secretHeaders.has(name)));
+    return { place: { kind: entry.transport, url: resolve(url, entry, context), ...plain }, leftOut };
   }
   const remote = remoteUrl(entry);
   if (remote !== undefined) {
     const value = of('argument').find((candidate) => candidate.value === remote);
     const url = cleanUrl(remote, value ? taken(value) : []);
     const sse = entry.args.some((arg, i) => arg === '--transport' && entry.args[i + 1]?.startsWith('sse') === true);
-    const plain = of('argument').filter((v) => v.name === '--header' && taken(v).length === 0);
+    const plain = plainHeaders(
+      of('argument')
+        .filter((v) => v.name === '--header' && taken(v).length === 0)
+        .map((v) => {
+          const colon = v.value.indexOf(':');
+          return [v.value.slice(0, Math.max(colon, 0)), colon < 0 ? '' : v.value.slice(colon + 1).trim()] as const;
+        }),
+    );
     return {
-      place: { kind: sse || /\/sse\/?(?:[?#]|$)/.test(url) ? 'sse' : 'http', url: resolve(url, entry, context) },
-      leftOut: plain.map((v) => `header ${v.value.split(':')[0] ?? ''}`),
+      place: { kind: sse || /\/sse\/?(?:[?#]|$)/.test(url) ? 'sse' : 'http', url: resolve(url, entry, context), ...plain },
+      leftOut,
     };
   }
   const args = cleanArgs(of('argument'), taken).map((arg) => resolve(arg, entry, context));

@@ -4,9 +4,10 @@ import type { FoundCredential, FoundPlacement } from './credentials.ts';
 import { isProblem } from './document.ts';
 import { changeFor, editEntries, leftovers, type EntryChange, type PlannedEdit } from './edit.ts';
 import { describeEntry } from './entry.ts';
-import { fileName, linkNotice, refuseWrite, type OpenedFile } from './files.ts';
+import { fileName, linkNotice, refuseWrite, type OpenedFile, type TextFile } from './files.ts';
 import type { Hidden } from './hidden.ts';
 import { placeOf, type PlaceContext } from './place.ts';
+import type { Reference } from './references.ts';
 import type { FoundServer } from './scan.ts';
 import { MIN_SECRET_CHARACTERS, looksSecret, type LooksSecret } from './secretShape.ts';
 import type { Span } from './textEdit.ts';
@@ -62,6 +63,8 @@ export interface SealStep {
   readonly value?: Hidden;
   /** Masked value, or the reference as written. */
   readonly evidence: string;
+  /** Where the value is so far, if it is not in the file. */
+  readonly reference?: Reference;
   /** What it was found as, for the question. */
   readonly what: string;
   /** The server may not read it as a variable: it was an argument so far. */
@@ -74,6 +77,8 @@ export interface RegisterStep {
   /** Unique. */
   readonly label: string;
   readonly place: UpstreamPlace;
+  /** Files whose entries lead to it, links followed. */
+  readonly files: readonly string[];
   /** {@link SealStep.id}s. */
   readonly seals: readonly string[];
   /** What the server got so far and will not get. */
@@ -90,6 +95,14 @@ export interface WriteStep {
   readonly leftovers: readonly Span[];
 }
 
+/** A file beside the clients' own to write whole, or to make. */
+export interface TextStep {
+  readonly file: TextFile;
+  readonly text: string;
+  /** Sentences to show with the diff. */
+  readonly notices: readonly string[];
+}
+
 /** A pick that can't be imported. */
 export interface Refusal {
   /** {@link describeEntry} */
@@ -101,7 +114,9 @@ export interface Refusal {
 export interface ImportPlan {
   readonly seals: readonly SealStep[];
   readonly registers: readonly RegisterStep[];
+  /** Entries of the clients' files. */
   readonly writes: readonly WriteStep[];
+  readonly texts?: readonly TextStep[];
   readonly refused: readonly Refusal[];
 }
 
@@ -137,13 +152,14 @@ export function planImport(request: ImportRequest): ImportPlan {
     if (!draft) {
       const label = labels.take(pick.label ?? entry.name, MAX_LABEL_CHARACTERS, ' ');
       const binding = bindingOf(planned.place);
-      const seals = planned.credentials.map(({ name, placement, value, evidence, what, uncertain }): SealStep => ({
+      const seals = planned.credentials.map(({ name, placement, value, evidence, what, uncertain, reference }): SealStep => ({
         id: `seal-${++serial}`,
         name: names.take(name ?? suggestName(label, placement), MAX_NAME_CHARACTERS, '-'),
         placement,
         binding,
         ...(value ? { value } : {}),
         evidence,
+        ...(reference ? { reference } : {}),
         what,
         uncertain,
       }));
@@ -189,11 +205,12 @@ export function planImport(request: ImportRequest): ImportPlan {
   const kept = [...drafts.values()].filter(({ targets }) => [...targets].some((target) => edited.has(target)));
   return {
     seals: kept.flatMap(({ seals }) => seals),
-    registers: kept.map(({ serverId, label, place, leftOut, seals }) => ({
+    registers: kept.map(({ serverId, label, place, leftOut, seals, targets }) => ({
       serverId,
       label,
       place,
       leftOut,
+      files: [...targets],
       seals: seals.map(({ id }) => id),
     })),
     writes,
@@ -231,6 +248,7 @@ function plannedServer(pick: Pick): PlannedServer | { readonly reason: string } 
       placement,
       ...(value ? { value } : {}),
       evidence: credential.evidence,
+      ...(credential.reference ? { reference: credential.reference } : {}),
       what: credential.look.what,
       uncertain: credential.uncertain === true,
     });

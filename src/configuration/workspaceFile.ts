@@ -4,6 +4,7 @@ import {
   MAX_COMMAND_PARTS,
   MAX_COMMAND_PART_CHARACTERS,
   MAX_LABEL_CHARACTERS,
+  PlainHeaders,
   UpstreamPlace,
   VariableName,
   bindingOf,
@@ -57,8 +58,8 @@ const credentials = z
 
 /** A server that a workspace names. */
 export const WorkspaceServer = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('http'), url: z.string().max(2048), credentials }),
-  z.strictObject({ type: z.literal('sse'), url: z.string().max(2048), credentials }),
+  z.strictObject({ type: z.literal('http'), url: z.string().max(2048), headers: PlainHeaders.optional(), credentials }),
+  z.strictObject({ type: z.literal('sse'), url: z.string().max(2048), headers: PlainHeaders.optional(), credentials }),
   z.strictObject({
     type: z.literal('stdio'),
     command: part,
@@ -140,7 +141,7 @@ function invalid(error: z.ZodError): FileProblem {
 }
 
 function placeOf(server: WorkspaceServer, folder: string, join: (...parts: string[]) => string): UpstreamPlace {
-  if (server.type !== 'stdio') return { kind: server.type, url: server.url };
+  if (server.type !== 'stdio') return { kind: server.type, url: server.url, ...(server.headers ? { headers: server.headers } : {}) };
   return {
     kind: 'stdio',
     command: server.command,
@@ -153,6 +154,8 @@ function placeOf(server: WorkspaceServer, folder: string, join: (...parts: strin
 /** Name of a field that holds a secret in plaintext. */
 function plaintextIn(server: WorkspaceServer, rules: LooksSecret): string | undefined {
   if (server.type !== 'stdio') {
+    const header = Object.entries(server.headers ?? {}).find(([name, value]) => rules(name, value) !== undefined);
+    if (header) return header[0];
     if (!URL.canParse(server.url)) return undefined;
     const url = new URL(server.url);
     if (url.username !== '' || url.password !== '') return 'url';
@@ -250,7 +253,8 @@ export function workspaceServer(
     ...(hint === undefined ? {} : { hint }),
   }));
   const withCredentials = list.length === 0 ? {} : { credentials: list };
-  if (place.kind !== 'stdio') return { type: place.kind, url: place.url, ...withCredentials };
+  if (place.kind !== 'stdio')
+    return { type: place.kind, url: place.url, ...(place.headers ? { headers: place.headers } : {}), ...withCredentials };
   const inside = place.folder === undefined ? '' : relative(folder, place.folder);
   return {
     type: 'stdio',

@@ -7,6 +7,9 @@ export const MAX_LABEL_CHARACTERS = 60;
 /** Arguments and variables of a command, and characters of each. */
 export const MAX_COMMAND_PARTS = 128;
 export const MAX_COMMAND_PART_CHARACTERS = 4_096;
+/** Plain headers of a server, and characters of each value. */
+export const MAX_PLAIN_HEADERS = 32;
+export const MAX_PLAIN_HEADER_CHARACTERS = 2_048;
 /** Pinned public keys of a server: the one in use, its backups, and room for a change. */
 export const MAX_PINS = 8;
 
@@ -36,6 +39,43 @@ export const Tls = z.strictObject({
 });
 export type Tls = z.infer<typeof Tls>;
 
+/** Headers of one connection (RFC 9110, 7.6.1), of the wire, of the protocol, and those that would change where a request goes or who sends it. */
+const RESERVED_HEADER =
+  /^(?:connection|keep-alive|te|trailers?|transfer-encoding|upgrade|expect|via|host|origin|referer|forwarded|from|date|dpop|accept|last-event-id|mcp-.*|content-.*|accept-.*|sec-.*|proxy-.*|x-forwarded-.*|x-real-ip|access-control-.*|:.*)$/i;
+/** Headers that carry credentials: their values are sealed, never plain. */
+const CREDENTIAL_HEADER =
+  /^(?:authorization|www-authenticate|(?:set-)?cookie2?)$|(?:^|[-_])(?:token|secret|password|passwd|apikey|key|credentials?|auth|signature|session)$/i;
+
+/** Why a header can't be a plain one, as a sentence; `undefined` if it can. */
+export function refusePlainHeader(name: string): string | undefined {
+  // RFC 9110, 5.6.2.
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(name)) return 'A header is named with letters, digits and hyphens.';
+  if (RESERVED_HEADER.test(name)) return 'That header is used by the protocol itself.';
+  return CREDENTIAL_HEADER.test(name)
+    ? 'That header carries a credential. Add it under “How it authenticates”, which seals it.'
+    : undefined;
+}
+
+/** Headers without secrets that every request to a server carries, such as `X-MCP-Toolsets: repos`. Names differ in more than case. */
+export const PlainHeaders = z
+  .record(
+    z.string().superRefine((name, context) => {
+      const problem = refusePlainHeader(name);
+      if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+    }),
+    // RFC 9110, 5.5, without obs-text.
+    z
+      .string()
+      .max(MAX_PLAIN_HEADER_CHARACTERS)
+      .regex(/^(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?$/, 'A header’s value is plain text on one line.'),
+  )
+  .refine((headers) => Object.keys(headers).length <= MAX_PLAIN_HEADERS, `At most ${MAX_PLAIN_HEADERS} headers.`)
+  .refine((headers) => {
+    const names = Object.keys(headers).map((name) => name.toLowerCase());
+    return new Set(names).size === names.length;
+  }, 'The same header stands twice.');
+export type PlainHeaders = z.infer<typeof PlainHeaders>;
+
 /** What `ssh` is told to connect to: a host or alias of the user's own configuration, with or without a user. Never an option. */
 export const SshDestination = z
   .string()
@@ -54,9 +94,21 @@ export const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, '
 /** Where a server is and how it is spoken to. */
 export const UpstreamPlace = z.discriminatedUnion('kind', [
   /** Streamable HTTP. With `ssh`, the URL is what that host sees: its own loopback. */
-  z.strictObject({ kind: z.literal('http'), url: Endpoint, tls: Tls.optional(), ssh: SshDestination.optional() }),
+  z.strictObject({
+    kind: z.literal('http'),
+    url: Endpoint,
+    headers: PlainHeaders.optional(),
+    tls: Tls.optional(),
+    ssh: SshDestination.optional(),
+  }),
   /** The older HTTP+SSE transport (2024-11-05): the URL is that of the stream. */
-  z.strictObject({ kind: z.literal('sse'), url: Endpoint, tls: Tls.optional(), ssh: SshDestination.optional() }),
+  z.strictObject({
+    kind: z.literal('sse'),
+    url: Endpoint,
+    headers: PlainHeaders.optional(),
+    tls: Tls.optional(),
+    ssh: SshDestination.optional(),
+  }),
   /** A process of ours, or with `ssh` one on that host; started without a shell. */
   z.strictObject({
     kind: z.literal('stdio'),
@@ -83,10 +135,20 @@ export const Server = z.strictObject({
   upstream: UpstreamPlace,
   /** Ids of the credentials that are placed on every request, or in the environment of the command. */
   credentials: z.array(z.string()).readonly(),
+  /** The only workspace that offers it: one whose own file names it. Without: every window. */
+  workspace: z.strictObject({ id: z.string().max(64), name: z.string().max(200) }).optional(),
   /** Milliseconds since the epoch. */
   createdAt: z.number().int(),
 });
 export type Server = z.infer<typeof Server>;
+
+/** Plain headers of a place under lower-case names, as they go out. */
+export function plainHeadersOf(place: UpstreamPlace): Readonly<Record<string, string>> {
+  if (place.kind === 'stdio' || place.headers === undefined) return NO_HEADERS;
+  return Object.fromEntries(Object.entries(place.headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+const NO_HEADERS: Readonly<Record<string, string>> = {};
 
 const origins = new Map<string, string>();
 const MAX_ORIGINS = 1000;

@@ -8,7 +8,7 @@ import { applyEdits } from '../mcp/json.ts';
 import { editorMetaSpans, idKey, readMessage, type Message } from '../mcp/message.ts';
 import { ERROR_CODE, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
 import { clientLabel, principalKey } from '../mcp/principal.ts';
-import { destinationOf, isConfirmed, type Server } from '../mcp/server.ts';
+import { destinationOf, isConfirmed, plainHeadersOf, type Server } from '../mcp/server.ts';
 import { headersToUpstream } from '../upstream/headers.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { ENDED, denied, foreignTask, notForwarded, refused, sessionEnded, type Answer } from './answers.ts';
@@ -252,6 +252,7 @@ export class Stages {
         `${server.label} is a command that the user has not confirmed since it changed, so it was not started. The user can do that with “Culvert: Edit Server…”.`,
       );
     const headers = headersToUpstream(exchange.headers);
+    Object.assign(headers, plainHeadersOf(place));
     // No session in this era (PROTOCOL.md 1); passed on, the id of somebody else's legacy session would be good at the server.
     if (exchange.era === 'modern' || session?.minted === true) delete headers['mcp-session-id'];
     const refusal = await addCredentials(exchange, core, headers);

@@ -3,6 +3,7 @@ import type { Tunnel } from '../tunnel/tunnel.ts';
 import type { Principal } from '../mcp/principal.ts';
 import type { Logger } from '../common/logger.ts';
 import type { ApprovalPrompt } from './approvalPrompt.ts';
+import type { Configuration } from './configuration/configuration.ts';
 
 /** What commands and views work with once everything is open. */
 export interface App {
@@ -10,6 +11,8 @@ export interface App {
   readonly tunnel: Tunnel;
   readonly logger: Logger;
   readonly prompt: ApprovalPrompt;
+  /** Other clients' configurations: imports and what the editor says about them. */
+  readonly configuration: Configuration;
   /** This window as a principal, for showing what the editor's agents may do here. */
   readonly principal: Principal;
 }

@@ -4,6 +4,8 @@ export const COMMANDS = {
   addServer: 'culvert.addServer',
   editServer: 'culvert.editServer',
   removeServer: 'culvert.removeServer',
+  importServers: 'culvert.importServers',
+  undoImport: 'culvert.undoImport',
   toggleToolAccess: 'culvert.toggleToolAccess',
   allowTool: 'culvert.allowTool',
   revoke: 'culvert.revoke',
@@ -57,6 +59,8 @@ export const CONTEXT = {
   waiting: 'culvert.waiting',
   /** Stored entries were changed from outside. */
   tampered: 'culvert.tampered',
+  /** An import of this window can be undone. */
+  canUndoImport: 'culvert.canUndoImport',
   /** Setting the database aside would help. */
   canSetAside: 'culvert.canSetAside',
 } as const;
@@ -79,6 +83,9 @@ export const ITEMS = { server: 'server', tool: 'tool', call: 'call', finding: 'f
 
 /** Scheme of the documents that show a record. */
 export const RECORD_SCHEME = 'culvert-audit';
+
+/** Scheme of the documents that show an edit before it is made. */
+export const IMPORT_SCHEME = 'culvert-import';
 
 /** Languages of the documents that Culvert shows: a record, and text that a server or an agent wrote. */
 export const LANGUAGES = { record: 'culvert-audit', output: 'culvert-output' } as const;

@@ -13,6 +13,8 @@ import type { App } from './app.ts';
 import { ApprovalPrompt } from './approvalPrompt.ts';
 import { registerCommands } from './commands/index.ts';
 import { addDemoServer } from './commands/servers.ts';
+import { Configuration } from './configuration/configuration.ts';
+import { Here } from './configuration/here.ts';
 import { CONTEXT } from './names.ts';
 import { DefinitionProvider } from './provider.ts';
 import { RecordDocuments } from './recordDocument.ts';
@@ -131,7 +133,18 @@ export class Runtime implements vscode.Disposable {
       limits: settings.limits(),
     });
     this.#running.push(tunnel);
-    const app: App = { core, tunnel, logger, prompt, principal };
+    const app: App = {
+      core,
+      tunnel,
+      logger,
+      prompt,
+      principal,
+      get configuration() {
+        return configuration;
+      },
+    };
+    const configuration = new Configuration(app, new Here(this.#context), this.#documents);
+    this.#running.push(configuration);
     const shared = new Set<string>();
     const issueShared = () => {
       for (const server of core.servers.list()) {

@@ -11,6 +11,7 @@ import type { ActivityRow, ActivityView } from '../views/activityView.ts';
 import type { GrantRow } from '../views/grantsView.ts';
 import { allowTool, revoke, setRow, toggleToolAccess } from './access.ts';
 import { forgetCredential, replaceCredential, testCredential } from './credentials.ts';
+import { importHandlers } from './importServers.ts';
 import { addServer, editServer, removeServer } from './servers.ts';
 
 /** What commands need beside the app. */
@@ -43,6 +44,8 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.addServer]: withApp((app) => addServer(app)),
     [COMMANDS.editServer]: withApp((app, row?: unknown) => editServer(app, serverOf(app, row))),
     [COMMANDS.removeServer]: withApp((app, row?: unknown) => removeServer(app, serverOf(app, row))),
+    [COMMANDS.importServers]: withApp(importHandlers[COMMANDS.importServers]),
+    [COMMANDS.undoImport]: withApp(importHandlers[COMMANDS.undoImport]),
     [COMMANDS.toggleToolAccess]: withApp((app) => toggleToolAccess(app)),
     [COMMANDS.allowTool]: withApp((app) => allowTool(app)),
     [COMMANDS.revoke]: withApp((app) => revoke(app)),

@@ -11,6 +11,8 @@ import {
   commandDigest,
   destinationOf,
   isConfirmed,
+  plainHeadersOf,
+  type PlainHeaders,
   type Server,
   type Tls,
 } from '../../mcp/server.ts';
@@ -36,6 +38,8 @@ export interface Draft {
   /** Found out by trying: servers of the older transport are spoken to otherwise. */
   transport?: 'http' | 'sse';
   tls?: Tls;
+  /** Headers without secrets. */
+  headers?: PlainHeaders;
   commandLine?: string;
   folder?: string;
   /** Digest of the command that the user confirmed. */
@@ -74,7 +78,8 @@ export function placeOf(draft: Draft): UpstreamPlace {
   const ssh = (draft.reach === 'ssh-command' || draft.reach === 'ssh-url') && draft.ssh !== undefined ? { ssh: draft.ssh } : {};
   if (!isCommand(draft)) {
     const tls = draft.tls && Object.keys(draft.tls).length > 0 ? { tls: draft.tls } : {};
-    return { kind: draft.transport ?? 'http', url: draft.url ?? '', ...tls, ...ssh };
+    const headers = draft.headers && Object.keys(draft.headers).length > 0 ? { headers: draft.headers } : {};
+    return { kind: draft.transport ?? 'http', url: draft.url ?? '', ...headers, ...tls, ...ssh };
   }
   const line = parseCommandLine(draft.commandLine ?? '');
   if (typeof line === 'string') throw new Error(line);
@@ -100,6 +105,7 @@ export function draftOf({ label, upstream }: Server): Draft {
       ...ssh,
       url: upstream.url,
       transport: upstream.kind,
+      ...(upstream.headers ? { headers: upstream.headers } : {}),
       ...(upstream.tls ? { tls: upstream.tls } : {}),
     };
   return {
@@ -402,7 +408,7 @@ export function tryServer(label: string, place: UpstreamPlace, credentials: read
         );
         try {
           let url = place.kind === 'stdio' ? new URL('stdio:') : new URL(place.url);
-          const headers: Record<string, string> = {};
+          const headers: Record<string, string> = { ...plainHeadersOf(place) };
           const environment: Record<string, string> = {};
           for (const { placement, secret } of credentials) {
             const injected = inject(url, placement, secret);

@@ -24,6 +24,7 @@ import {
   type Draft,
   type Step,
 } from './serverDialog.ts';
+import { editHeaders } from './headersDialog.ts';
 import { askTrust, editTls } from './tlsDialog.ts';
 
 /** **Culvert: Add Server…** Resolves to the server, or `undefined` if the user gave up. */
@@ -152,7 +153,7 @@ export async function pickServer(app: App, title: string, given: Server | undefi
   return result.kind === 'value' ? result.value : undefined;
 }
 
-type Change = 'label' | 'place' | 'confirm' | 'tls' | 'authentication' | 'another' | 'access';
+type Change = 'label' | 'place' | 'confirm' | 'tls' | 'headers' | 'authentication' | 'another' | 'access';
 
 /** **Culvert: Edit Server…** */
 export async function editServer(app: App, given: Server | undefined): Promise<void> {
@@ -183,6 +184,15 @@ export async function editServer(app: App, given: Server | undefined): Promise<v
             value: 'tls' as const,
           },
         ]),
+    ...(command
+      ? []
+      : [
+          {
+            label: '$(list-flat) Plain headers',
+            description: Object.keys(upstream.headers ?? {}).join(', ') || 'none',
+            value: 'headers' as const,
+          },
+        ]),
     { label: '$(key) How it authenticates', description: credentials, value: 'authentication' },
     ...(server.credentials.length > 0
       ? [{ label: '$(add) Another credential beside', description: 'for servers that want two', value: 'another' as const }]
@@ -199,6 +209,8 @@ export async function editServer(app: App, given: Server | undefined): Promise<v
       return confirmServer(app, server);
     case 'tls':
       return editTls(app, server, title);
+    case 'headers':
+      return editHeaders(app, server, title);
     case 'authentication':
       return reauthenticate(app, server, title);
     case 'another':

@@ -284,9 +284,14 @@ describe('places', () => {
     assert.match(JSON.stringify(place({ url: 'ftp://x.example' })), /obstacle/);
   });
 
-  it('says which plain headers get lost', () => {
-    const found = place({ url: 'https://x.example', headers: { 'X-Team': 'shop' } });
-    assert.deepEqual('leftOut' in found ? found.leftOut : [], ['header X-Team']);
+  it('takes plain headers over, and says which get lost', () => {
+    const headers = { 'X-Team': 'shop', Host: 'other.example', 'MCP-Session-Id': '1', 'X-Where': '${userHome}/x' };
+    const found = place({ url: 'https://x.example', headers });
+    assert.ok('place' in found);
+    assert.deepEqual(found.place.kind === 'stdio' ? {} : found.place.headers, { 'X-Team': 'shop', 'X-Where': '/home/kim/x' });
+    assert.deepEqual(found.leftOut, ['header Host', 'header MCP-Session-Id']);
+    const remote = place({ command: 'npx', args: ['mcp-remote', 'https://x.example/mcp', '--header', 'X-Team: shop'] });
+    assert.deepEqual('place' in remote && remote.place.kind === 'http' ? remote.place.headers : {}, { 'X-Team': 'shop' });
   });
 });
 
