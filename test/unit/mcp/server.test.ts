@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Server, originOf } from '../../../src/mcp/server.ts';
+import { Server, UpstreamPlace, originOf, plainHeadersOf } from '../../../src/mcp/server.ts';
 
 const server = {
   version: 1,
@@ -38,5 +38,20 @@ describe('originOf', () => {
   it('is scheme, host and port', () => {
     assert.equal(originOf('https://a.example:443/x'), 'https://a.example');
     assert.equal(originOf('http://a.example:8080/x?y'), 'http://a.example:8080');
+  });
+
+  it('takes plain headers, and none of the protocol, of a connection, or with a credential', () => {
+    const place = (headers: Record<string, string>) =>
+      UpstreamPlace.safeParse({ kind: 'http', url: 'https://api.example.com/mcp', headers }).success;
+    assert.ok(place({ 'X-MCP-Toolsets': 'repos,issues', 'X-Empty': '', 'X-MCP-Readonly': 'true' }));
+    for (const name of ['Authorization', 'cookie', 'X-API-Key', 'x-auth-token', 'Private-Token', 'api_key', 'Proxy-Authorization'])
+      assert.ok(!place({ [name]: 'x' }), name);
+    for (const name of ['Host', 'Connection', 'TE', 'Transfer-Encoding', 'Content-Length', 'Mcp-Session-Id', 'Accept', 'Origin', 'a b', ''])
+      assert.ok(!place({ [name]: 'x' }), name);
+    for (const value of ['a\r\nEvil: 1', 'a\n', ' padded', 'ü', 'x'.repeat(3000)])
+      assert.ok(!place({ 'X-A': value }), JSON.stringify(value));
+    assert.ok(!place({ 'X-A': '1', 'x-a': '2' }), 'the same header twice');
+    assert.ok(!place(Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`X-${i}`, '1']))));
+    assert.deepEqual(plainHeadersOf({ kind: 'http', url: 'https://a.example/', headers: { 'X-Team': 'shop' } }), { 'x-team': 'shop' });
   });
 });
