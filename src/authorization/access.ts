@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import { newId } from '../common/identifiers.ts';
@@ -16,13 +17,11 @@ import { Lapses } from './lapses.ts';
 import { localFiles } from './localFiles.ts';
 import { remembered, type Files } from './paths.ts';
 import type { PolicyLayer, PolicyProblem } from './policy/layer.ts';
+import { isLongOver, isPassing, sameReach, sameTarget, supersedes } from './replacing.ts';
 import { Tasks, type NewTask, type Task } from './tasks.ts';
 import { StoredUses } from './uses.ts';
 
 const PauseState = z.strictObject({ id: z.literal('pause'), version: z.literal(1), paused: z.boolean(), at: z.number().int() });
-
-/** Grants older than this beyond their expiry are removed from the database, milliseconds. Until then they explain a denial. */
-const KEEP_EXPIRED_MS = 24 * 60 * 60 * 1000;
 
 /** How the user wants a new server to start. */
 export type StartingAccess = 'nothing' | 'reading' | 'ask' | 'everything';
@@ -64,8 +63,12 @@ export class Access implements Disposable {
   readonly #changed = new Emitter<undefined>();
   readonly #expired = new Emitter<undefined>();
   readonly #acted = new Emitter<{ readonly given: readonly Grant[]; readonly revoked: readonly Grant[] }>();
+  readonly #tasked = new Emitter<{ readonly kind: 'started' | 'ended'; readonly task: Task }>();
+  readonly #used = new Emitter<Grant>();
+  readonly #db: Database;
   readonly #subscriptions: Disposable[];
   #watchedExpiry: number | undefined;
+  #digest: { readonly parts: readonly unknown[]; readonly value: string } | undefined;
   #byServer: { readonly rows: ReadonlyMap<string, Grant>; readonly index: ReadonlyMap<string, readonly Grant[]> } | undefined;
 
   /** Fires when grants or the pause changed, in this window at once, in another at the next look (see {@link refresh}). */
@@ -77,7 +80,14 @@ export class Access implements Disposable {
   /** Fires when this window gave or revoked grants. */
   readonly onDidAct = this.#acted.event;
 
+  /** Fires when this window started a task or ended one, by the user's hand or because its time was over. */
+  readonly onDidActOnTask = this.#tasked.event;
+
+  /** Fires when a call of this window took a use of a grant that is limited. If it was the last, {@link onDidChange} fires too. */
+  readonly onDidUse = this.#used.event;
+
   constructor(db: Database, key: MacKey, generations: Generations, clock: Clock, options: AccessOptions = {}) {
+    this.#db = db;
     this.tasks = new Tasks(db, key, generations, clock);
     this.#uses = new StoredUses(db, key, generations);
     this.#lapses = new Lapses(clock);
@@ -86,14 +96,62 @@ export class Access implements Disposable {
     this.#grants = new SignedCollection(db, 'grant', Grant, key, generations);
     this.#state = new SignedCollection(db, 'access-state', PauseState, key, generations);
     this.#clock = clock;
-    this.#subscriptions = [this.#grants, this.#state, this.tasks, this.#uses].map((c) =>
-      c.onDidChange(() => this.#changed.fire(undefined)),
-    );
+    this.#subscriptions = [this.#grants, this.#state, this.tasks].map((c) => c.onDidChange(() => this.#changed.fire(undefined)));
   }
 
   /** Decides a call by what is stored now. Takes no use; for views. Throws StoreError if the database can't be read; the caller denies. */
   decide(principal: Caller, call: Call): Ruling {
-    const ruling = decide(principal, call, this.forServer(call.server), this.policy(), this.#clock.now(), this.#facts(call));
+    return this.#decide(principal, call, this.#facts(call));
+  }
+
+  /**
+   * Decides a call that goes out if it is allowed: as {@link decide}, and takes a use of a grant that is limited. What another window
+   * committed before holds, in whatever turn of the event loop. Throws StoreError.
+   */
+  admit(principal: Caller, call: Call): Ruling {
+    this.#db.renewVersion();
+    for (let take = 0; take < MAX_TAKES; take++) {
+      const ruling = this.decide(principal, call);
+      const { grant } = ruling;
+      if (ruling.effect !== 'allow' || grant?.effect !== 'allow' || !isCounted(grant)) return ruling;
+      // Clients list at every start; that is no use of anything.
+      if (call.method !== undefined && isListing(call.method)) return ruling;
+      const now = this.#clock.now();
+      if (this.#uses.take(grant, now) !== 'free') continue;
+      this.#used.fire(grant);
+      if (this.#uses.usage(grant, now) === 'used-up') this.#changed.fire(undefined);
+      return ruling;
+    }
+    return { ...denyBy('fault', `${subject(call)} was not let through: other windows took every use that is allowed.`), near: [] };
+  }
+
+  /**
+   * Decides again a call that was let through and runs, or whose result is still to come: as {@link decide}, but the use that it took of
+   * `grant` stays taken. Takes none itself. Throws StoreError.
+   */
+  recheck(principal: Caller, call: Call, grant: string | undefined): Ruling {
+    const facts = this.#facts(call);
+    const { usage } = facts;
+    return this.#decide(principal, call, { ...facts, usage: (g, now) => (g.id === grant ? 'free' : (usage?.(g, now) ?? 'used-up')) });
+  }
+
+  /**
+   * The best that any call of a tool could come to, whatever its arguments: `deny` only if every call is denied. For what is listed to
+   * agents and shown in views; never lets anything through. Throws StoreError.
+   */
+  prospect(principal: Caller, call: Omit<Call, 'arguments'>): Ruling {
+    const facts = this.#facts(call);
+    const { usage } = facts;
+    return this.#decide(principal, call, {
+      ...facts,
+      prospect: true,
+      // Too fast is only for a moment.
+      usage: (g, now) => (usage?.(g, now) === 'used-up' ? 'used-up' : 'free'),
+    });
+  }
+
+  #decide(principal: Caller, call: Call, facts: Facts): Ruling {
+    const ruling = decide(principal, call, this.forServer(call.server), this.policy(), this.#clock.now(), facts);
     // A denial that somebody removed from the database must not let a wider grant through: until the user has looked, grants only ask.
     if (ruling.effect !== 'allow' || ruling.by.kind !== 'grant' || !this.#isTampered()) return ruling;
     return {
@@ -101,19 +159,6 @@ export class Access implements Disposable {
       effect: 'ask',
       reason: 'Stored grants were changed by something other than Culvert, so every call asks until the user has reviewed that.',
     };
-  }
-
-  /** Decides a call that goes out if it is allowed: as {@link decide}, and takes a use of a grant that is limited. Throws StoreError. */
-  admit(principal: Caller, call: Call): Ruling {
-    for (let take = 0; take < MAX_TAKES; take++) {
-      const ruling = this.decide(principal, call);
-      const { grant } = ruling;
-      if (ruling.effect !== 'allow' || grant?.effect !== 'allow' || !isCounted(grant)) return ruling;
-      // Clients list at every start; that is no use of anything.
-      if (call.method !== undefined && isListing(call.method)) return ruling;
-      if (this.#uses.take(grant, this.#clock.now()) === 'free') return ruling;
-    }
-    return { ...denyBy('fault', `${subject(call)} was not let through: other windows took every use that is allowed.`), near: [] };
   }
 
   /** How often a grant with a limited number of uses was used. */
@@ -131,6 +176,17 @@ export class Access implements Disposable {
   /** What is wrong with the policies, for the editor to show. */
   problems(): readonly PolicyProblem[] {
     return this.#layers.flatMap((layer) => layer.problems);
+  }
+
+  /** SHA-256, hex, over everything that decides: grants, tasks, pause and policies in force. The same as long as none of them changes. */
+  digest(): string {
+    const parts = [this.#grants.rows(), this.#state.rows(), this.tasks.rows(), this.#layers];
+    if (this.#digest?.parts.every((part, i) => part === parts[i]) === true) return this.#digest.value;
+    const rows = [this.#grants, this.#state, this.tasks].map((c) => [...c.rows()].sort(([a], [b]) => (a < b ? -1 : 1)));
+    const layers = this.#layers.map((l) => [l.name, l.shadow === true, l.digest ?? '', l.problems.length]);
+    const value = hash('sha256', JSON.stringify([rows, layers]));
+    this.#digest = { parts, value };
+    return value;
   }
 
   /** Resolves when the engine for regular expressions is there, if any grant or policy needs it. */
@@ -159,6 +215,11 @@ export class Access implements Disposable {
       this.#byServer = { rows, index };
     }
     return this.#byServer.index.get(server) ?? [];
+  }
+
+  /** The grant with this id, whether or not it has ended. */
+  get(id: string): Grant | undefined {
+    return this.#grants.rows().get(id);
   }
 
   all(): readonly Grant[] {
@@ -214,15 +275,26 @@ export class Access implements Disposable {
       this.tasks.end(started.id);
       throw error;
     }
+    this.#tasked.fire({ kind: 'started', task: started });
     return started;
   }
 
   /** Ends a task and withdraws what was granted for it. From the first of the two on nothing of it counts. Throws StoreError. */
   endTask(id: string): void {
-    this.tasks.end(id);
+    const ended = this.tasks.end(id);
     this.revoke(
       this.all()
         .filter((g) => g.endsWith?.kind === 'task' && g.endsWith.task === id)
+        .map((g) => g.id),
+    );
+    if (ended) this.#tasked.fire({ kind: 'ended', task: ended });
+  }
+
+  /** Withdraws what was granted until a window closes. Throws StoreError. */
+  endWindow(window: string): void {
+    this.revoke(
+      this.all()
+        .filter((g) => g.endsWith?.kind === 'window' && g.endsWith.window === window)
         .map((g) => g.id),
     );
   }
@@ -282,14 +354,22 @@ export class Access implements Disposable {
     this.#state.write([{ id: 'pause', version: 1, paused, at: this.#clock.now() }]);
   }
 
-  /** Notices what other windows changed and what expired, and fires the events for it. */
-  refresh(): void {
+  /** Notices what other windows changed up to this instant, and fires the event for it. Costs next to nothing if there is nothing. */
+  notice(): void {
+    this.#db.renewVersion();
     this.#grants.refresh();
     this.#state.refresh();
     this.tasks.refresh();
+  }
+
+  /** Notices what other windows changed and what expired, and fires the events for it. */
+  refresh(): void {
+    this.notice();
     this.#lapses.keep(new Set(this.#grants.rows().keys()));
     if (this.#watchedExpiry !== undefined && this.#watchedExpiry <= this.#clock.now()) this.#expired.fire(undefined);
     this.#watchedExpiry = this.nextExpiry();
+    // Its grants count no more already; streams and questions that hang on it end with the row.
+    for (const task of this.tasks.over()) this.endTask(task.id);
   }
 
   /** The next instant at which a grant expires, milliseconds since the epoch. */
@@ -315,7 +395,7 @@ export class Access implements Disposable {
       return [g.expiresAt, task].filter((end) => end !== undefined);
     });
     return {
-      personal: live.some(isScoped),
+      personal: live.some(isScoped) || this.#layers.length > 0,
       endsAt: ends.length > 0 ? Math.min(...ends) : undefined,
     };
   }
@@ -346,6 +426,8 @@ export class Access implements Disposable {
     this.#changed.dispose();
     this.#expired.dispose();
     this.#acted.dispose();
+    this.#tasked.dispose();
+    this.#used.dispose();
   }
 
   #facts(call: Call): Facts {
@@ -354,6 +436,7 @@ export class Access implements Disposable {
       tools,
       usage: (grant, now) => this.#uses.usage(grant, now),
       taskRuns: (task) => this.tasks.runs(task),
+      taskName: (task) => this.tasks.get(task)?.name,
       ended: (grant) => grant.expiresAt !== undefined && this.#lapses.ended(grant.id, grant.expiresAt),
     };
   }
@@ -384,39 +467,4 @@ function isLocal(place: UpstreamPlace | undefined): boolean {
   if (!place) return true;
   if (place.ssh !== undefined) return false;
   return place.kind === 'stdio' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(place.url).hostname);
-}
-
-function isLongOver({ expiresAt }: Grant, now: number): boolean {
-  return expiresAt !== undefined && expiresAt < now - KEEP_EXPIRED_MS;
-}
-
-/** True if the grant ends by itself. */
-function isPassing({ expiresAt, endsWith, uses }: Grant): boolean {
-  return expiresAt !== undefined || endsWith !== undefined || uses !== undefined;
-}
-
-/**
- * True if `row` takes the place of `old`. A permission for a while does not take away a lasting “ask”: when it ends, the user is
- * asked again instead of whatever a wider grant says. One that ends with a task leaves lasting permissions alone.
- */
-function supersedes(row: Grant, old: Grant): boolean {
-  if (old.server !== row.server || !sameTarget(old.target, row.target)) return false;
-  if (row.effect !== 'allow' || !isPassing(row) || isPassing(old)) return true;
-  return old.effect !== 'ask' && (old.effect !== 'allow' || row.endsWith === undefined);
-}
-
-function sameTarget(a: Target, b: Target): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
-}
-
-/** The same callers and the same arguments. */
-function sameReach(a: Grant, b: Grant): boolean {
-  return (
-    a.scope.client === b.scope.client &&
-    a.scope.window === b.scope.window &&
-    a.scope.workspace === b.scope.workspace &&
-    a.scope.session === b.scope.session &&
-    a.scope.branch === b.scope.branch &&
-    JSON.stringify(a.conditions) === JSON.stringify(b.conditions)
-  );
 }

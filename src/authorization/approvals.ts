@@ -167,13 +167,15 @@ export class Approvals implements Disposable {
       readonly server: string;
       readonly serverLabel: string;
       readonly wish: AccessWish;
+      /** Where the server is, for policies. */
+      readonly place?: Call['place'];
       readonly reads: (tool: string) => boolean;
     },
     timeoutMs: number,
     signal: StopSignal,
   ): Promise<AccessOutcome> {
-    const { server, serverLabel, wish, principal, reads, destination, credentials, client } = what;
-    const callOf = (tool: string): Call => ({ server, serverLabel, method: 'tools/call', tool, reads: reads(tool) });
+    const { server, serverLabel, wish, principal, reads, destination, credentials, client, place } = what;
+    const callOf = (tool: string): Call => ({ server, serverLabel, method: 'tools/call', tool, reads: reads(tool), place, credentials });
     const outcome = (decision: Decision): AccessOutcome => {
       const open = wish.tools.filter((tool) => this.#rule(principal, callOf(tool))?.effect !== 'deny');
       return { decision, allowed: decision.effect === 'allow' ? open : [], refused: wish.tools.filter((tool) => !open.includes(tool)) };

@@ -50,6 +50,18 @@ export class CallArguments {
     return new CallArguments(bytes, { start: 0, end: bytes.length });
   }
 
+  /** Bytes of the arguments as they were sent. */
+  get size(): number {
+    return this.#span ? this.#span.end - this.#span.start : 0;
+  }
+
+  /** The same arguments without the message around them, for keeping. */
+  kept(): CallArguments {
+    if (!this.#span) return this;
+    const bytes = Buffer.from(this.#bytes.subarray(this.#span.start, this.#span.end));
+    return new CallArguments(bytes, { start: 0, end: bytes.length });
+  }
+
   /** The whole, or `undefined` if it can't be read. */
   root(): Value | undefined {
     if (this.#root || this.#faulty) return this.#root;

@@ -43,8 +43,15 @@ export interface Facts {
   readonly usage?: (grant: Grant, now: number) => Usage;
   /** Whether a task runs. Absent: none does. */
   readonly taskRuns?: (task: string, now: number) => boolean;
+  /** Name of a task, for policies. Default: its id. */
+  readonly taskName?: (task: string) => string | undefined;
   /** Whether a grant was seen to end before, whatever the clock says now. */
   readonly ended?: (grant: Grant) => boolean;
+  /**
+   * The question is what any call could come to, whatever its arguments: conditions are met where that lets through or asks, and not met
+   * where that denies. Nothing is let through on this.
+   */
+  readonly prospect?: boolean;
 }
 
 export type Usage = 'free' | 'used-up' | 'too-fast';
@@ -162,6 +169,7 @@ class Trial {
     if (!appliesTo(grant, this.#principal)) return this.#miss(grant, 'other-caller');
     if (!this.#runs(grant)) return this.#miss(grant, 'ended');
     if (!check) return 'yes';
+    if (this.#facts.prospect === true) return grant.effect === 'deny' ? 'no' : 'yes';
     const verdict = check()(this.#call.arguments, this.#facts.tools ?? NO_TOOLS);
     if (verdict === 'no') this.#miss(grant, 'conditions');
     if (verdict === 'unclear') this.#miss(grant, 'unclear');
@@ -212,8 +220,9 @@ function narrow(
   now: number,
   facts: Facts,
 ): Ruling {
-  const task = ruling.grant?.endsWith?.kind === 'task' ? ruling.grant.endsWith.task : undefined;
-  const question = { principal, call, now, task, tools: facts.tools ?? NO_TOOLS };
+  const id = ruling.grant?.endsWith?.kind === 'task' ? ruling.grant.endsWith.task : undefined;
+  const task = id === undefined ? undefined : (facts.taskName?.(id) ?? id);
+  const question = { principal, call, now, task, tools: facts.tools ?? NO_TOOLS, prospect: facts.prospect === true };
   // What every connection needs, and lists, can be denied but nobody can be asked about them.
   const askable = kind !== 'session' && !(call.method !== undefined && isListing(call.method));
   let narrowing: Ruling['narrowing'];

@@ -87,6 +87,16 @@ export class Tasks implements Disposable {
     return !this.#lapses.ended(id, task.endsAt) && this.#clock.now() >= task.startedAt - CLOCK_SLACK_MS;
   }
 
+  /** Every task that is stored, by id; those that are over included. */
+  rows(): ReadonlyMap<string, Task> {
+    return this.#rows.rows();
+  }
+
+  /** Tasks whose time is over and that nobody has ended yet. */
+  over(): readonly Task[] {
+    return this.#all().filter((t) => this.#lapses.ended(t.id, t.endsAt));
+  }
+
   get(id: string): Task | undefined {
     return this.#rows.rows().get(id);
   }

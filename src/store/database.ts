@@ -95,6 +95,14 @@ export class Database {
     return this.#versionNow;
   }
 
+  /**
+   * Lets {@link dataVersion} ask the database again in this turn. A turn can take in what came after another window's commit, such as a
+   * request: what lets calls through must not go by a look from before.
+   */
+  renewVersion(): void {
+    this.#versionNow = undefined;
+  }
+
   /** First row, or `undefined`. */
   get(sql: string, ...values: Value[]): Row | undefined {
     return this.#guard(() => this.#prepare(sql).get(...values));

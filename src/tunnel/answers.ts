@@ -18,6 +18,9 @@ export interface Answer {
 export const ENDED =
   'The call was ended: the user withdrew the permission, or Culvert is closing. It may or may not have been carried out.';
 
+/** What an agent is told whose call was ended before anything of it left. */
+export const NOT_SENT = 'The call was not sent: the user withdrew the permission just then, or Culvert is closing.';
+
 const METHOD_NOT_FOUND = -32601;
 /** Invalid parameters (JSON-RPC 2.0, 5.1): what servers say of a task that they don't know. */
 const INVALID_PARAMS = -32602;
@@ -38,13 +41,28 @@ export function refused(status: number, body: Buffer, error: string): Answer {
 
 /**
  * A denied call: 200 and a JSON-RPC error with the same id (PROTOCOL.md 2); a denied notification: 202; a denied stream: 405. A method
- * that nobody allowed because nobody knows it gets the answer that clients expect of such: -32601, in the modern era with 404.
+ * that nobody allowed because nobody knows it gets the answer that clients expect of such: -32601, in the modern era with 404. `hint` is
+ * said to the agent beside the reason.
  */
-export function denied(x: Passage, reason: string): Answer {
+export function denied(x: Passage, reason: string, hint = ''): Answer {
   const { method } = x.message ?? {};
   const unknown = method !== undefined && classifyMethod(method) === 'unknown';
   const status = unknown && x.era === 'modern' ? 404 : 200;
-  return deniedWith(x, status, unknown ? METHOD_NOT_FOUND : ERROR_CODE.denied, reason);
+  const answer = deniedWith(x, status, unknown ? METHOD_NOT_FOUND : ERROR_CODE.denied, `${reason}${hint}`);
+  // The hint is for the agent; the record says why.
+  return { ...answer, error: reason };
+}
+
+/** The answer of a tool of Culvert's own. */
+export function answerTool(x: Passage, text: string, isError: boolean): Answer {
+  const result = {
+    ...(x.era === 'modern' ? { resultType: 'complete' } : {}),
+    content: [{ type: 'text', text }],
+    ...(isError ? { isError } : {}),
+  };
+  const body = Buffer.from(`{"jsonrpc":"2.0","id":${x.message?.id ?? 'null'},"result":${JSON.stringify(result)}}`, 'utf8');
+  x.responseBytes = body.length;
+  return { status: 200, headers: { 'content-type': 'application/json' }, body, sent: false, result: 'ok' };
 }
 
 /**

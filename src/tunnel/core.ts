@@ -6,7 +6,8 @@ import { ChainMemory } from '../audit/chainMemory.ts';
 import type { Act } from '../audit/record.ts';
 import { Checkpoints, newSigningKey, type CheckpointKeeper } from '../audit/checkpoints.ts';
 import { Access } from '../authorization/access.ts';
-import { describeGrant } from '../authorization/grant.ts';
+import type { Call } from '../authorization/decide.ts';
+import { describeGrant, instant } from '../authorization/grant.ts';
 import { Approvals, type Approver } from '../authorization/approvals.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import type { Secret } from '../credentials/secret.ts';
@@ -22,6 +23,7 @@ import { FindingLog } from '../inspection/findingLog.ts';
 import { Inspector } from '../inspection/inspector.ts';
 import { LeakDecisions } from '../inspection/leakDecisions.ts';
 import { ToolCatalog } from '../integrity/toolCatalog.ts';
+import type { Server } from '../mcp/server.ts';
 import { Database } from '../store/database.ts';
 import { Generations } from '../store/generations.ts';
 import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../store/keyIdentity.ts';
@@ -56,6 +58,8 @@ export interface CoreOptions {
   /** Id of this window, for the record. */
   readonly window: string;
 }
+
+const NO_NAMES: readonly string[] = [];
 
 /** Everything that is stored and decided, without the wire: what the tunnel works with and the views show. */
 export class Core implements Disposable {
@@ -104,9 +108,25 @@ export class Core implements Disposable {
     this.#store.add(
       this.access.onDidAct(({ given, revoked }) => {
         for (const grant of given)
-          this.act({ act: 'grant-given', server: grant.server, subject: describeGrant(grant), detail: `by ${grant.givenBy}` });
-        for (const grant of revoked) this.act({ act: 'grant-revoked', server: grant.server, subject: describeGrant(grant) });
+          this.act({
+            act: 'grant-given',
+            server: grant.server,
+            subject: describeGrant(grant),
+            detail: `by ${grant.givenBy}`,
+            id: grant.id,
+          });
+        for (const grant of revoked) this.act({ act: 'grant-revoked', server: grant.server, subject: describeGrant(grant), id: grant.id });
       }),
+    );
+    this.#store.add(
+      this.access.onDidActOnTask(({ kind, task }) =>
+        this.act({
+          act: kind === 'started' ? 'task-started' : 'task-ended',
+          subject: task.name,
+          id: task.id,
+          ...(kind === 'started' ? { detail: `until ${instant(task.endsAt)}` } : {}),
+        }),
+      ),
     );
     this.#store.add(vault.onDidChange((id) => this.#learn([id])));
     this.#store.add(this.credentials.onDidChange(() => this.#learnNew()));
@@ -170,6 +190,23 @@ export class Core implements Disposable {
     await this.#learning;
   }
 
+  /** Names of the credentials that go along to a server. */
+  credentialNames({ credentials }: Pick<Server, 'credentials'>): readonly string[] {
+    return credentials.length === 0 ? NO_NAMES : credentials.map((id) => this.credentials.recent(id)?.name ?? 'missing');
+  }
+
+  /** A call as it is decided, its arguments apart: for views, with {@link Access.decide} and {@link Access.prospect}. */
+  callFor(server: Server, method: string, tool?: string): Call {
+    return {
+      server: server.id,
+      serverLabel: server.label,
+      method,
+      place: server.upstream,
+      credentials: this.credentialNames(server),
+      ...(tool === undefined ? {} : { tool, reads: this.catalog.reads(server.id, tool) }),
+    };
+  }
+
   /** Puts something that is no call on the record. What can't be written is logged: the act itself has happened. */
   act(act: Omit<Act, 'window'>): void {
     try {
@@ -221,9 +258,10 @@ export class Core implements Disposable {
     return [this.servers, this.access, this.credentials, this.catalog, this.leakDecisions, this.record.hold];
   }
 
-  /** Signs the record and closes everything. */
+  /** Signs the record and closes everything. What was granted until the window closes ends. */
   async close(): Promise<void> {
     try {
+      this.access.endWindow(this.#options.window);
       await this.record.end();
       await this.#generations?.settled();
     } catch (error) {

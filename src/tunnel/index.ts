@@ -37,6 +37,12 @@ export interface HeadlessOptions {
   readonly listen?: 'socket' | { readonly kind: 'loopback'; readonly port: number };
   /** Give the server the user's label and promise list changes, as the editor gets it. Default: false, the server's own words. */
   readonly present?: boolean;
+  /** Offer agents the tool with which they ask for access. Default: as `present`. */
+  readonly requestAccess?: boolean;
+  /** The workspace that the window has open. Default: none. */
+  readonly workspace?: Pick<Principal, 'workspace' | 'workspaceName'>;
+  /** Name of the branch that is checked out. */
+  readonly branch?: () => string | undefined;
   readonly client?: Principal['client'];
   readonly clock?: Clock;
   readonly logger?: Logger;
@@ -84,10 +90,16 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
     core,
     clock,
     logger,
-    window: { window },
+    window: { window, ...options.workspace },
+    ...(options.branch ? { branch: options.branch } : {}),
     listen: options.listen ?? 'socket',
     ...(options.environment ? { environment: options.environment } : {}),
-    presentation: { nameAfterLabel: presented, culvertConfirms: presented, ownStream: presented },
+    presentation: {
+      nameAfterLabel: presented,
+      culvertConfirms: presented,
+      ownStream: presented,
+      requestAccess: options.requestAccess ?? presented,
+    },
     approvalTimeoutMs: () => options.approvalTimeoutMs ?? 55_000,
     recordArguments: () => true,
     ...(options.limits ? { limits: options.limits } : {}),

@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http';
+import type { Call, Ruling } from '../authorization/decide.ts';
+import type { Caller } from '../authorization/grant.ts';
 import type { Stop } from '../common/stop.ts';
 import type { Exchange } from '../mcp/exchange.ts';
 import type { UpstreamResponse } from '../upstream/upstream.ts';
@@ -20,6 +22,19 @@ export interface Passage extends Exchange {
   tasks: readonly Task[];
   /** The exchange that this one goes on with: it asked for input, or began the task. */
   continues: string | undefined;
+  /** Who calls and what, as they are decided; made at the first look. */
+  caller: Caller | undefined;
+  call: Call | undefined;
+  /** Whether it calls the tool with which agents ask for access: Culvert answers it, whatever tools the server has by then. */
+  asksForAccess: boolean;
+  /** What the user was shown when asked ({@link shownDigest}); `undefined` if nobody was asked. Nothing else may be sent. */
+  shown: string | undefined;
+  /** For the record: name of the task whose grants let it through. */
+  task: string | undefined;
+  /** For the record: what policies in shadow mode would have done. */
+  shadow: Ruling['shadow'];
+  /** For the record: {@link Access.digest} when it was decided. */
+  policyDigest: string | undefined;
   /** Whether it holds one of the streams that its capability may have. */
   standing: boolean;
   /** URL and headers with credentials. Never logged. */
@@ -31,9 +46,10 @@ export interface Passage extends Exchange {
   usesCredential: boolean;
 }
 
-/** Whether this is an agent's own stream that only waits for the end of the pause. */
-export function isHeldByPause({ httpMethod, decision }: Exchange): boolean {
-  return httpMethod === 'GET' && decision?.by.kind === 'rule' && decision.by.rule === 'paused';
+/** Whether this is an agent's own stream that only waits for the end of a pause, or of a policy that closes the server. */
+export function isHeld({ httpMethod, decision }: Exchange): boolean {
+  if (httpMethod !== 'GET' || decision?.effect !== 'deny') return false;
+  return decision.by.kind === 'policy' || (decision.by.kind === 'rule' && decision.by.rule === 'paused');
 }
 
 /** Whether it stays open for as long as its agent listens, and carries no answer that anybody waits for. */

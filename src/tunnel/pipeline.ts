@@ -14,6 +14,7 @@ export async function carry(exchange: Passage, stages: Stages): Promise<Answer> 
       stages.authenticate(exchange) ?? //                2 authentication: session, answers and tasks belong to this principal
       (await stages.authorize(exchange)) ?? //           3 authorization: grants and policy; asks the user
       (await stages.openRecord(exchange)) ?? //          4 audit: intent; a denied call ends here
+      (await stages.answerItself(exchange)) ?? //        ask for access: answered here, no server sees it
       (await stages.inspectOutgoing(exchange)) ?? //     5 inspection out: no secret where it doesn't belong
       (await stages.injectCredentials(exchange)) ?? //   6 credentials: opened for this origin only
       (await stages.callUpstream(exchange)) ?? //        7 upstream

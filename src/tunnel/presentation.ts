@@ -52,6 +52,15 @@ export function presentTools(message: Buffer, view: (name: string) => ToolView):
   return { bytes: withElements(message, list, kept), tools, changed };
 }
 
+/** A `tools/list` result with one more tool at its end, given as JSON text; any other message comes back as it is. */
+export function appendTool(message: Buffer, definition: string): Buffer {
+  const list = findValue(message, ['result', 'tools']);
+  if (!list || valueKind(message, list.start) !== 'array') return message;
+  const inside = lenientReader(message).skipSpace(list.start + 1);
+  const replacement = message[inside] === 0x5d ? definition : `,${definition}`;
+  return applyEdits(message, [{ span: { start: list.end - 1, end: list.end - 1 }, replacement }]);
+}
+
 /** Takes the tasks that `isShown` hides out of a `tasks/list` result (2025-11-25); any other message comes back as it is. */
 export function presentTasks(message: Buffer, isShown: (id: string) => boolean): Buffer {
   const list = findValue(message, ['result', 'tasks']);

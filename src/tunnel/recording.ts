@@ -4,6 +4,7 @@ import { messageOf } from '../common/errors.ts';
 import { methodOf, type Exchange } from '../mcp/exchange.ts';
 import { bindingOf } from '../mcp/server.ts';
 import type { Answer } from './answers.ts';
+import { textOfArguments } from './callArguments.ts';
 import type { Core } from './core.ts';
 import type { Passage } from './passage.ts';
 import { resultOf } from './relay.ts';
@@ -86,10 +87,7 @@ export function isClean(x: Passage, core: Core): boolean {
 
 /** The arguments for reading, known secrets taken out; `undefined` if the message has none. */
 export function argumentsText(x: Passage, core: Core): string | undefined {
-  const { message, body } = x;
-  let text: string | undefined;
-  if (message?.arguments) text = body.toString('utf8', message.arguments.start, message.arguments.end);
-  else if (message?.method?.startsWith('resources/') === true && message.name !== undefined) text = JSON.stringify({ uri: message.name });
+  const text = x.message && textOfArguments(x.message);
   return text === undefined || isClean(x, core) ? text : core.inspector.redactForDisplay(text);
 }
 

@@ -9,10 +9,12 @@ import { SseSplitter, withData, type SseBlock } from '../mcp/sse.ts';
 import type { Body } from '../upstream/body.ts';
 import { headersToAgent, mediaTypeOf } from '../upstream/headers.ts';
 import { MAX_ERROR_BODY_BYTES } from '../upstream/limits.ts';
+import { offersRequests, requestTool } from './accessRequests.ts';
 import { ENDED, notForwarded, type Answer } from './answers.ts';
+import { callOf, callerOf, decideTask, grantOf, prospectOf } from './authority.ts';
 import { stateOf } from './continuations.ts';
-import { isHeldByPause, type Passage } from './passage.ts';
-import { limitCaching, presentServer, presentTasks, presentTools, type ToolView } from './presentation.ts';
+import { isHeld, type Passage } from './passage.ts';
+import { appendTool, limitCaching, presentServer, presentTasks, presentTools, type ToolView } from './presentation.ts';
 import { expectAnswer } from './sessions.ts';
 import type { StagesOptions } from './stages.ts';
 
@@ -235,7 +237,7 @@ export function ownStream(x: Passage, options: StagesOptions): Promise<Answer> {
       clearInterval(beat);
       leave();
       // The end of a pause, said just now, must arrive.
-      if (isHeldByPause(x) || x.endsCleanly) response.end();
+      if (isHeld(x) || x.endsCleanly) response.end();
       else response.destroy();
       resolve(streamed(x, 'ok'));
     };
@@ -367,10 +369,15 @@ function presentAnswer(x: Passage, options: StagesOptions, sent: Buffer, role: R
 
 function listTools(x: Passage, options: StagesOptions, message: Buffer): { readonly bytes: Buffer; readonly changed: boolean } {
   const { core, presentation } = options;
-  const view = (name: string): ToolView => ({
-    listed: decideTool(x, options, name).effect !== 'deny',
-    readOnlyHint: presentation.culvertConfirms && x.principal.client === 'vscode' ? true : undefined,
-  });
+  const hidden: string[] = [];
+  const view = (name: string): ToolView => {
+    const { effect, by } = prospectOf(x, options, name);
+    if (effect === 'deny' && by.kind === 'rule' && by.rule === 'no-grant') hidden.push(name);
+    return {
+      listed: effect !== 'deny',
+      readOnlyHint: presentation.culvertConfirms && x.principal.client === 'vscode' ? true : undefined,
+    };
+  };
   // The catalog first: whether a tool reads is known from here on.
   const all = presentTools(message, () => ({ listed: true, readOnlyHint: undefined }));
   if (!all) return { bytes: message, changed: false };
@@ -384,17 +391,15 @@ function listTools(x: Passage, options: StagesOptions, message: Buffer): { reado
       action: 'reported',
     });
   }
-  return presentTools(message, view) ?? { bytes: message, changed: false };
+  const shown = presentTools(message, view) ?? { bytes: message, changed: false };
+  // Its own tool stands on the last page, when it is known whether the server has one of that name.
+  if (x.message?.method !== 'tools/list' || !offersRequests(x, options) || hasMorePages(message)) return shown;
+  return { bytes: appendTool(shown.bytes, requestTool(hidden)), changed: true };
 }
 
-function decideTool(x: Passage, { core }: StagesOptions, tool: string) {
-  return core.access.decide(x.principal, {
-    server: x.server.id,
-    serverLabel: x.server.label,
-    method: 'tools/call',
-    tool,
-    reads: core.catalog.reads(x.server.id, tool),
-  });
+function hasMorePages(message: Buffer): boolean {
+  const cursor = findValue(message, ['result', 'nextCursor']);
+  return cursor !== undefined && valueKind(message, cursor.start) === 'string';
 }
 
 /** Tasks of other agents, and of tools that are not allowed any more, are not listed. */
@@ -402,14 +407,15 @@ function listTasks(x: Passage, options: StagesOptions, message: Buffer): Buffer 
   const owner = principalKey(x.principal);
   return presentTasks(message, (id) => {
     const task = options.tasks.find(id, owner, x.server.id);
-    return task !== undefined && decideTool(x, options, task.tool).effect !== 'deny';
+    return task !== undefined && decideTask(x, options, task).effect !== 'deny';
   });
 }
 
 /** What depends on grants must not be kept for others, nor longer than they last (PROTOCOL.md 1). */
-function withCachingOf(x: Passage, { core, clock }: StagesOptions, message: Buffer, changed: boolean): Buffer {
+function withCachingOf(x: Passage, options: StagesOptions, message: Buffer, changed: boolean): Buffer {
   if (x.era === 'legacy') return message;
-  const { personal, endsAt } = core.access.outlook(x.principal, x.server.id);
+  const { core, clock } = options;
+  const { personal, endsAt } = core.access.outlook(callerOf(x, options), x.server.id);
   if (!changed && !personal && endsAt === undefined) return message;
   return limitCaching(message, endsAt === undefined ? undefined : Math.max(0, endsAt - clock.now()));
 }
@@ -437,10 +443,17 @@ function noteHandles(x: Passage, options: StagesOptions, message: Buffer): void 
   if (x.era === 'modern' && message.includes(REQUEST_STATE_KEY)) noteState(x, options, message);
 }
 
-function noteTask(x: Passage, { tasks }: StagesOptions, message: Buffer): void {
+function noteTask(x: Passage, options: StagesOptions, message: Buffer): void {
   const id = textAt(message, x.era === 'modern' ? ['result', 'taskId'] : ['result', 'task', 'taskId']);
   if (id === undefined || (x.era === 'modern' && textAt(message, ['result', 'resultType']) !== 'task')) return;
-  tasks.add(id, { principal: principalKey(x.principal), server: x.server.id, tool: x.message?.name ?? '', exchange: x.id });
+  options.tasks.add(id, {
+    principal: principalKey(x.principal),
+    server: x.server.id,
+    tool: x.message?.name ?? '',
+    exchange: x.id,
+    grant: grantOf(x.decision),
+    arguments: callOf(x, options).arguments?.kept(),
+  });
 }
 
 function noteState(x: Passage, { continuations }: StagesOptions, message: Buffer): void {

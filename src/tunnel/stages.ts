@@ -1,5 +1,4 @@
-import { hash } from 'node:crypto';
-import type { Call } from '../authorization/decide.ts';
+import { requestHint } from '../authorization/requestAccess.ts';
 import type { Clock } from '../common/clock.ts';
 import { UpstreamError, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
@@ -7,16 +6,18 @@ import { denyBy, type Decision } from '../mcp/decision.ts';
 import { applyEdits } from '../mcp/json.ts';
 import { editorMetaSpans, idKey, readMessage, type Message } from '../mcp/message.ts';
 import { ERROR_CODE, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
-import { clientLabel, principalKey } from '../mcp/principal.ts';
-import { destinationOf, isConfirmed, plainHeadersOf, type Server } from '../mcp/server.ts';
+import { principalKey } from '../mcp/principal.ts';
+import { isConfirmed, plainHeadersOf, type Server } from '../mcp/server.ts';
 import { headersToUpstream } from '../upstream/headers.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import { ENDED, denied, foreignTask, notForwarded, refused, sessionEnded, type Answer } from './answers.ts';
+import { answerRequest, offersRequests } from './accessRequests.ts';
+import { ENDED, NOT_SENT, denied, foreignTask, notForwarded, refused, sessionEnded, type Answer } from './answers.ts';
+import { authorize, decideAgain, isAsShown } from './authority.ts';
 import { stateOf, type Continuations } from './continuations.ts';
 import { credentialOf, type Core } from './core.ts';
 import { addCredentials, finish, noteVerdict, renewCredentials } from './credentialing.ts';
-import { header, isHeldByPause, isStanding, type Passage } from './passage.ts';
-import { argumentsText, besideOf, intentOf, isClean, recordOutcome } from './recording.ts';
+import { header, isHeld, isStanding, type Passage } from './passage.ts';
+import { besideOf, intentOf, isClean, recordOutcome } from './recording.ts';
 import { ownStream, relay } from './relay.ts';
 import type { Presentation } from './tunnel.ts';
 import type { Session, Sessions } from './sessions.ts';
@@ -37,6 +38,10 @@ export interface StagesOptions {
   readonly presentation: Presentation;
   approvalTimeoutMs(): number;
   recordArguments(): boolean;
+  /** Name of the git branch that the window's workspace has checked out. */
+  readonly branch: (() => string | undefined) | undefined;
+  /** Brings the policies above grants up to date; a promise if that takes a moment, for which the call waits. */
+  readonly policiesReady: (() => Promise<void> | undefined) | undefined;
   onCredential(inUse: 1 | -1, name: string): void;
 }
 
@@ -136,73 +141,14 @@ export class Stages {
   }
 
   async authorize(exchange: Passage): Promise<Answer | undefined> {
-    exchange.decision = this.decide(exchange);
-    if (exchange.decision.effect === 'ask') {
-      exchange.decision = await this.#ask(exchange, this.callOf(exchange));
-      // While the user thought, another secret may have been sealed: what was looked at before does not count any more.
-      exchange.clean = undefined;
-    }
+    await authorize(exchange, this.options);
     exchange.decidedAt = this.options.clock.monotonic();
     return undefined;
   }
 
-  /**
-   * What is to be done with an exchange by what the user allows now. What is asked about a task is decided as the call that began it, so
-   * that a revoke keeps its result back too; the user who was asked about that call is not asked again. Any task may be cancelled.
-   */
-  decide(exchange: Passage): Decision {
-    const { core } = this.options;
-    const { principal, tasks } = exchange;
-    let decision = core.access.decide(principal, this.callOf(exchange));
-    if (tasks.length === 0 || decision.effect !== 'allow' || exchange.message?.method === 'tasks/cancel') return decision;
-    for (const { tool } of tasks) {
-      decision = core.access.decide(principal, this.#toolCall(exchange, tool));
-      if (decision.effect === 'deny') return decision;
-    }
-    if (decision.effect === 'allow') return decision;
-    return {
-      effect: 'allow',
-      by: { kind: 'rule', rule: 'answered' },
-      reason: 'The call that began the task was decided when it was made.',
-    };
-  }
-
-  #toolCall({ server }: Passage, tool: string): Call {
-    return {
-      server: server.id,
-      serverLabel: server.label,
-      method: 'tools/call',
-      tool,
-      reads: this.options.core.catalog.reads(server.id, tool),
-    };
-  }
-
-  /** The call as authorization sees it. */
-  callOf(exchange: Passage): Call {
-    const { message, server } = exchange;
-    if (message?.method === 'tools/call' && message.name !== undefined) return this.#toolCall(exchange, message.name);
-    return { server: server.id, serverLabel: server.label, method: message?.method };
-  }
-
-  async #ask(exchange: Passage, call: Call): Promise<Decision> {
-    const { core } = this.options;
-    // A notification expects no answer, so nobody can be asked on its behalf.
-    if (exchange.message?.kind !== 'request')
-      return denyBy('no-grant', 'This needs the user’s permission each time, and a notification can’t wait for it.');
-    await core.ready();
-    return core.approvals.request(
-      {
-        principal: exchange.principal,
-        call,
-        argumentsText: argumentsText(exchange, core),
-        digest: hash('sha256', exchange.body),
-        destination: destinationOf(exchange.server),
-        credentials: this.#credentialNames(exchange),
-        client: clientLabel(exchange.principal, exchange.claims.clientName),
-      },
-      this.options.approvalTimeoutMs(),
-      exchange.gone,
-    );
+  /** What is to be done by what the user allows now with an exchange that was let through. */
+  decideAgain(exchange: Passage): Decision {
+    return decideAgain(exchange, this.options);
   }
 
   async openRecord(exchange: Passage): Promise<Answer | undefined> {
@@ -221,8 +167,14 @@ export class Stages {
     exchange.recorded = true;
     if (decision.effect === 'allow') return undefined;
     // An agent that is refused its stream takes the server for one without, and would not hear of the end of the pause.
-    if (isHeldByPause(exchange) && this.options.presentation.ownStream) return ownStream(exchange, this.options);
-    return denied(exchange, decision.reason);
+    if (isHeld(exchange) && this.options.presentation.ownStream) return ownStream(exchange, this.options);
+    const hint = exchange.message?.method === 'tools/call' && offersRequests(exchange, this.options) ? requestHint(decision) : '';
+    return denied(exchange, decision.reason, hint);
+  }
+
+  /** Answers what an agent asks of Culvert itself. */
+  answerItself(exchange: Passage): Promise<Answer | undefined> {
+    return answerRequest(exchange, this.options);
   }
 
   async inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
@@ -274,6 +226,14 @@ export class Stages {
   async callUpstream(exchange: Passage): Promise<Answer | undefined> {
     if (!exchange.outgoing) return notForwarded(exchange, 500, 'The request was not prepared.');
     const { message } = exchange;
+    // What another window took back up to now ends it here; so does a change of what the user was shown.
+    this.options.core.access.notice();
+    if (exchange.end.aborted && !exchange.gone.aborted) return { ...notForwarded(exchange, 200, NOT_SENT), result: 'closed' };
+    if (!isAsShown(exchange, this.options))
+      return denied(
+        exchange,
+        `What the user was asked about changed before it was sent: ${exchange.server.label}, where it is, or its credentials. Nothing was sent. Try again; the user will be asked again.`,
+      );
     const body = message
       ? applyEdits(
           message.bytes,

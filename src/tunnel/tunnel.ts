@@ -27,7 +27,7 @@ import type { Core } from './core.ts';
 import { carry } from './pipeline.ts';
 import { Continuations } from './continuations.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
-import { isHeldByPause, isStanding, type Passage } from './passage.ts';
+import { isHeld, isStanding, type Passage } from './passage.ts';
 import { Sessions } from './sessions.ts';
 import { Stages } from './stages.ts';
 import { Streams } from './streams.ts';
@@ -41,6 +41,8 @@ export interface Presentation {
   readonly culvertConfirms: boolean;
   /** Answer a GET that the server does not offer with a stream of our own, on which changes of tools are told. */
   readonly ownStream: boolean;
+  /** Offer agents a tool with which they ask the user for access. */
+  readonly requestAccess: boolean;
   readonly streams: Streams;
 }
 
@@ -56,6 +58,10 @@ export interface TunnelOptions {
   readonly presentation: Omit<Presentation, 'streams'>;
   approvalTimeoutMs(): number;
   recordArguments(): boolean;
+  /** Name of the git branch that the workspace has checked out, as it is now; `undefined` if there is none or more than one. */
+  branch?(): string | undefined;
+  /** Brings the policies above grants up to date before a call is decided; a promise if that takes a moment. A rejection denies. */
+  policiesReady?(): Promise<void> | undefined;
   /** Proxies on the way to servers. Default: those of the environment. */
   proxies?(): ProxyEnvironment;
   /** Bounds that differ from {@link DEFAULT_LIMITS}. */
@@ -118,6 +124,8 @@ export class Tunnel implements Disposable {
       presentation: { ...options.presentation, streams: this.#streams },
       approvalTimeoutMs: () => options.approvalTimeoutMs(),
       recordArguments: () => options.recordArguments(),
+      branch: options.branch?.bind(options),
+      policiesReady: options.policiesReady?.bind(options),
       onCredential: (change, name) => this.#noteUse(change, name),
     });
     this.#store.add(core.access.onDidChange(() => this.#accessChanged()));
@@ -315,6 +323,13 @@ export class Tunnel implements Disposable {
       session: undefined,
       tasks: NO_TASKS,
       continues: undefined,
+      caller: undefined,
+      call: undefined,
+      asksForAccess: false,
+      shown: undefined,
+      task: undefined,
+      shadow: undefined,
+      policyDigest: undefined,
       standing: false,
       outgoing: undefined,
       upstream: undefined,
@@ -363,13 +378,12 @@ export class Tunnel implements Disposable {
 
   /** A revoke or pause ends what was let through before, and agents hear that their tools are others now. */
   #accessChanged(): void {
-    const { core } = this.#options;
-    const held = [...this.#open].filter(isHeldByPause);
+    const held = [...this.#open].filter(isHeld);
     for (const exchange of [...this.#open]) {
       if (exchange.decision?.effect !== 'allow') continue;
       let still: boolean;
       try {
-        const now = this.#stages.decide(exchange);
+        const now = this.#stages.decideAgain(exchange);
         const askedFor = exchange.decision.by.kind === 'rule' && exchange.decision.by.rule === 'answered';
         still = now.effect === 'allow' || (askedFor && now.effect === 'ask');
       } catch {
@@ -379,7 +393,15 @@ export class Tunnel implements Disposable {
     }
     this.#announceTools();
     // They only waited for this, and come again for the server's own.
-    if (held.length > 0 && !core.access.policy().paused) for (const exchange of held) exchange.end.abort();
+    for (const exchange of held) if (this.#isOpenAgain(exchange)) exchange.end.abort();
+  }
+
+  #isOpenAgain(exchange: Passage): boolean {
+    try {
+      return this.#stages.decideAgain(exchange).effect === 'allow';
+    } catch {
+      return false;
+    }
   }
 
   #announceTools(): void {

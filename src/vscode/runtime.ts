@@ -126,7 +126,7 @@ export class Runtime implements vscode.Disposable {
       logger,
       window: principal,
       listen: settings.listen() === 'loopback' ? { kind: 'loopback', port: 0 } : 'socket',
-      presentation: { nameAfterLabel: true, culvertConfirms: settings.culvertConfirms(), ownStream: true },
+      presentation: { nameAfterLabel: true, culvertConfirms: settings.culvertConfirms(), ownStream: true, requestAccess: true },
       approvalTimeoutMs: () => settings.approvalTimeoutMs(),
       recordArguments: () => settings.recordArguments(),
       proxies: () => settings.proxies(),

@@ -95,8 +95,11 @@ function readPolicies(cedar: Cedar, policy: PolicyText): ReadPolicies | { readon
 }
 
 function layerOf(cedar: Cedar, { id, policies }: ReadPolicies, shadow: boolean): PolicyLayer {
+  const onArguments = new Set([...policies].filter(([, json]) => hangsOnArguments(json)).map(([policy]) => policy));
+  const mayPermit = [...policies].some(([policy, json]) => json.effect === 'permit' && onArguments.has(policy));
   return {
     name: NAME,
+    digest: id,
     problems: [],
     ...(shadow ? { shadow } : {}),
     narrow: (question) => {
@@ -112,6 +115,12 @@ function layerOf(cedar: Cedar, { id, policies }: ReadPolicies, shadow: boolean):
           reason: `${what} could not be checked against the organisation’s policy, so it is not allowed.`,
         };
       const { decision, diagnostics } = answer.response;
+      if (question.prospect === true && decision === 'deny') {
+        const certain = diagnostics.reason.filter((policy) => !onArguments.has(policy));
+        if (certain.length > 0) return narrowingOf(what, certain, policies);
+        return diagnostics.reason.length > 0 || mayPermit ? undefined : narrowingOf(what, [], policies);
+      }
+      if (question.prospect === true) return undefined;
       // A rule that fails is skipped by Cedar. If it was a forbid, that would let the call through.
       if (diagnostics.errors.length > 0) {
         const rule = nameOf(policies, diagnostics.errors[0]?.policyId ?? '');
@@ -305,6 +314,22 @@ function actionsIn(json: unknown): string[] {
   return out.filter(
     (name) => !(ACTION_GROUPS as readonly string[]).includes(name) && !/^any of (tools|resources|prompts|completion|methods)$/.test(name),
   );
+}
+
+/** What a call is known by before its arguments are. */
+const BEFORE_ARGUMENTS: ReadonlySet<unknown> = new Set(['reads', 'credentials', 'task', 'time', 'hour', 'weekday']);
+
+/** Whether a rule looks at the arguments of a call, as far as it can be seen from outside: in doubt it does. */
+function hangsOnArguments(json: unknown): boolean {
+  if (Array.isArray(json)) return json.some(hangsOnArguments);
+  if (typeof json !== 'object' || json === null) return false;
+  if ('Var' in json && json.Var === 'context') return true;
+  if ('left' in json && 'attr' in json && BEFORE_ARGUMENTS.has(json.attr) && isContext(json.left)) return false;
+  return Object.values(json).some(hangsOnArguments);
+}
+
+function isContext(json: unknown): boolean {
+  return typeof json === 'object' && json !== null && 'Var' in json && json.Var === 'context';
 }
 
 interface CedarError {

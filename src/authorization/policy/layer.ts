@@ -31,12 +31,16 @@ export interface PolicyQuestion {
   /** Name of the task under which the call would run. */
   readonly task: string | undefined;
   readonly tools: ConditionTools;
+  /** The question is what any call of this kind could come to: what hangs on arguments is left out. Nothing is let through on this. */
+  readonly prospect?: boolean;
 }
 
 /** One policy above grants. Pure: the same question has the same answer. */
 export interface PolicyLayer {
   /** Where it comes from, in words: `The organisation’s policy`. */
   readonly name: string;
+  /** SHA-256 of its rules, hex, or anything else that changes with them: for the record. */
+  readonly digest?: string;
   /** Only recorded, not enforced. */
   readonly shadow?: boolean;
   readonly problems: readonly PolicyProblem[];

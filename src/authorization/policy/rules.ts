@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { visible } from '../../common/text.ts';
 import { classifyMethod, type MethodClass } from '../../mcp/methods.ts';
@@ -78,6 +79,7 @@ export function rulesLayer(name: string, rules: readonly Rule[], shadow = false)
   const compiled = rules.map((rule, i) => compileRule(rule, i));
   return {
     name,
+    digest: hash('sha256', JSON.stringify(rules)),
     problems: [],
     needsExpressions: rules.some((r) => needExpressions([...(r.when ?? []), ...(r.unless ?? [])])),
     ...(shadow ? { shadow } : {}),
@@ -108,7 +110,8 @@ function compileRule(rule: Rule, index: number): CompiledRule {
   return {
     rule,
     name: rule.name === undefined ? `rule ${index + 1}` : visible(rule.name, 100),
-    covers: ({ principal, call, tools: world }, kind) => {
+    covers: ({ principal, call, tools: world, prospect }, kind) => {
+      if (prospect === true && (when ?? unless)) return false;
       if (!kinds.some((k) => KIND_OF[k] === kind)) return false;
       if (rule.clients && !rule.clients.includes(principal.client)) return false;
       if (servers && !servers.some((fits) => fits(call) !== 'no')) return false;

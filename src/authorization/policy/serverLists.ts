@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { compileGlob } from '../glob.ts';
 import type { Call } from '../decide.ts';
@@ -56,6 +57,7 @@ export function serverListsLayer({ access, allowed, denied }: ServerListSettings
   if (access !== 'none' && !lists.allowed && (lists.denied ?? []).length === 0) return undefined;
   return {
     name: NAME,
+    digest: hash('sha256', JSON.stringify([access === 'none', lists])),
     problems: [],
     ...(shadow ? { shadow } : {}),
     narrow: ({ call }) => judge(call, access === 'none', lists.allowed, lists.denied),
