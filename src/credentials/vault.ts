@@ -86,7 +86,6 @@ export class Vault implements Disposable {
     await this.#store.delete(PREFIX + id);
     this.#cache.delete(id);
     this.#changed.fire(id);
-    this.#changed.fire(id);
   }
 
   dispose(): void {
