@@ -9,6 +9,7 @@ import type { Row } from '../store/database.ts';
 
 /** A credential that goes along, by name and version. */
 export const CredentialUse = z.object({ id: z.string(), name: z.string(), revision: z.number().int() }).readonly();
+export type CredentialUse = z.infer<typeof CredentialUse>;
 
 /** Written before anything leaves the machine. */
 export const Intent = z
@@ -46,6 +47,8 @@ export const Intent = z
     policyDigest: z.string().exactOptional(),
     /** Who said yes or no, where somebody was asked, and how: `user`, `user (whole session)`. Since 2. */
     approver: z.string().exactOptional(),
+    /** What policies in shadow mode would have done, a line each: layer, effect, rule. Since 2. */
+    shadow: z.array(z.string()).readonly().exactOptional(),
     reason: z.string(),
     /** Name and revision of each credential that goes along, in words. */
     credentials: z.array(z.string()).readonly(),
@@ -96,15 +99,15 @@ export const Outcome = z
       .array(z.object({ rule: z.string(), action: z.string() }).readonly())
       .readonly()
       .exactOptional(),
-    /** SHA-256 of the result's bytes as the agent got them, hex. Since 2. */
+    /** SHA-256 of the JSON-RPC message that answered the request, as the agent got it, hex. Since 2. */
     resultDigest: z.string().exactOptional(),
-    /** The result, redacted and cut to a length; only if the setting says so. Since 2. */
+    /** `result` or `error` of that message, redacted and cut to a length; only if the setting says so. Since 2. */
     resultText: z.string().exactOptional(),
     /** Milliseconds. */
     totalMs: z.number(),
     decisionMs: z.number(),
     upstreamMs: z.number().exactOptional(),
-    /** Milliseconds by stage. Since 2. */
+    /** Milliseconds by stage; of a stream, all until its end is `upstream`. Since 2. */
     stages: StageTimes.exactOptional(),
     error: z.string().exactOptional(),
     /** Monotonic clock of the window at the end, milliseconds. Since 2. */

@@ -43,6 +43,8 @@ export interface HeadlessOptions {
   readonly workspace?: Pick<Principal, 'workspace' | 'workspaceName'>;
   /** Name of the branch that is checked out. */
   readonly branch?: () => string | undefined;
+  /** What the record keeps of results. Default: their digest. */
+  readonly recordResults?: 'off' | 'digest' | 'redacted';
   readonly client?: Principal['client'];
   readonly clock?: Clock;
   readonly logger?: Logger;
@@ -102,6 +104,7 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
     },
     approvalTimeoutMs: () => options.approvalTimeoutMs ?? 55_000,
     recordArguments: () => true,
+    recordResults: () => options.recordResults ?? 'digest',
     ...(options.limits ? { limits: options.limits } : {}),
   });
   const { stem, token } = tunnel.issue(server.id, options.client ?? 'agent', 'own');

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { StageTimes } from '../audit/record.ts';
 import type { Call, Ruling } from '../authorization/decide.ts';
 import type { Caller } from '../authorization/grant.ts';
 import type { Stop } from '../common/stop.ts';
@@ -44,6 +45,19 @@ export interface Passage extends Exchange {
   clean: boolean | undefined;
   /** Whether a credential is on the wire now. */
   usesCredential: boolean;
+  /** For the record: the message that answered the request, as the agent got it. */
+  reply: Buffer | undefined;
+  /** For the record: milliseconds by stage, the stage it is in, and since when (monotonic clock). */
+  readonly times: { -readonly [stage in keyof StageTimes]: StageTimes[stage] };
+  stage: keyof StageTimes | undefined;
+  since: number;
+}
+
+/** Notes that the way goes on to another stage, or is over. `now` is the monotonic clock, milliseconds. */
+export function enter(x: Passage, stage: keyof StageTimes | undefined, now: number): void {
+  if (x.stage !== undefined) x.times[x.stage] = Math.round(((x.times[x.stage] ?? 0) + now - x.since) * 1_000) / 1_000;
+  x.stage = stage;
+  x.since = now;
 }
 
 /** Whether this is an agent's own stream that only waits for the end of a pause, or of a policy that closes the server. */

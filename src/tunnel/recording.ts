@@ -1,17 +1,29 @@
-import { hash } from 'node:crypto';
-import type { Intent } from '../audit/record.ts';
+import { createHash, hash } from 'node:crypto';
+import type { CredentialUse, Intent } from '../audit/record.ts';
 import { messageOf } from '../common/errors.ts';
 import { methodOf, type Exchange } from '../mcp/exchange.ts';
+import type { Span } from '../mcp/json.ts';
+import { findValue } from '../mcp/message.ts';
 import { bindingOf } from '../mcp/server.ts';
 import type { Answer } from './answers.ts';
 import { textOfArguments } from './callArguments.ts';
 import type { Core } from './core.ts';
-import type { Passage } from './passage.ts';
-import { resultOf } from './relay.ts';
+import { enter, header, type Passage } from './passage.ts';
+import { MAX_HANDLE_BYTES, resultOf } from './relay.ts';
+import type { Session } from './sessions.ts';
 import type { StagesOptions } from './stages.ts';
 
-/** Longest arguments that are kept in the record, characters; the digest covers all of them. */
+/** Longest arguments and longest result that are kept in the record, characters; the digests cover all of them. */
 export const MAX_RECORDED_ARGUMENTS = 8_192;
+/** Longest text of a client that is kept where it names something, characters. */
+const MAX_NAME = 256;
+/** Largest answer whose members are looked for, bytes; of a larger one the beginning is kept. Some milliseconds. */
+const MAX_READ_BYTES = 1024 * 1024;
+/** So much is hashed before the event loop gets a turn, bytes: about 2 ms. */
+const HASH_SLICE_BYTES = 1024 * 1024;
+/** Findings of a call that are told one by one; the rest is counted. */
+const MAX_FOUND = 20;
+const INPUT_REQUIRED = Buffer.from('"input_required"');
 
 /** What is written about a call before anything leaves the machine. Holds no secret. */
 export function intentOf(
@@ -24,7 +36,13 @@ export function intentOf(
   const clean = isClean(x, core);
   const text = recordArguments() ? argumentsText(x, core) : undefined;
   const tool = message?.name ?? x.tasks[0]?.tool;
+  const protocol = message?.protocolVersion ?? header(x, 'mcp-protocol-version');
+  const session = sessionDigest(x.session);
+  const { task, shadow, policyDigest } = x;
+  const approver = approverOf(x);
+  const { credentials, credentialUse } = credentialsOf(x, core);
   const intent: Intent = {
+    v: 2,
     client: principal.client,
     window: principal.window,
     ...(principal.workspaceName === undefined ? {} : { workspace: principal.workspaceName }),
@@ -33,6 +51,9 @@ export function intentOf(
     serverLabel: server.label,
     origin: bindingOf(server.upstream),
     era: x.era,
+    ...(protocol === undefined ? {} : { protocol: protocol.slice(0, MAX_NAME) }),
+    ...(message?.id === undefined ? {} : { rpcId: message.id.slice(0, MAX_NAME) }),
+    ...(session === undefined ? {} : { session }),
     method: methodOf(x),
     ...(tool === undefined ? {} : { tool }),
     ...(x.continues === undefined ? {} : { continues: x.continues }),
@@ -40,32 +61,51 @@ export function intentOf(
     ...(text === undefined ? {} : { arguments: text.slice(0, MAX_RECORDED_ARGUMENTS) }),
     effect,
     decidedBy: decision?.by.kind === 'grant' ? decision.by.grant : (decision?.by.rule ?? 'fault'),
+    ...(decision?.by.kind === 'grant' ? { grant: decision.by.grant } : {}),
+    ...(policyDigest === undefined ? {} : { policyDigest }),
+    ...(approver === undefined ? {} : { approver }),
+    ...(shadow && shadow.length > 0 ? { shadow: shadow.map((of) => `${of.layer}: ${of.effect} (${of.rule})`) } : {}),
     reason: decision?.reason ?? '',
-    credentials: server.credentials.flatMap((id) => {
-      const credential = core.credentials.recent(id);
-      return credential ? [`${credential.name} (revision ${credential.revision})`] : [];
-    }),
+    credentials,
+    ...(credentialUse.length > 0 ? { credentialUse } : {}),
+    ...(task === undefined ? {} : { task }),
     requestBytes: x.body.length,
+    mono: round(x.startedAt),
   };
   return clean ? intent : core.inspector.redactPlain(intent);
 }
 
-/** Writes how an exchange ended; also its intent, if it ended before it had one. */
+/** Writes how an exchange ended; also its intent, if it ended before it had one. The answer is on its way: nobody waits for this. */
 export async function recordOutcome(x: Passage, options: StagesOptions, answer: Answer): Promise<void> {
   const { core, clock, logger } = options;
+  const ended = clock.monotonic();
+  enter(x, undefined, ended);
   try {
     if (!x.recorded)
       await core.audit.open(x.id, core.inspector.redactPlain({ ...intentOf(x, options, 'deny'), reason: answer.error ?? 'refused' }));
+    const result = answer.result === 'ok' && !answer.sent ? resultOf(answer.body) : answer.result;
+    const reply = x.reply ?? (answer.sent || answer.body.length === 0 || x.upstream === undefined ? undefined : answer.body);
+    const kept = options.recordResults();
+    const digest = reply && kept !== 'off' ? await digestOf(reply) : undefined;
+    const text = reply && kept === 'redacted' ? resultText(reply) : undefined;
+    const rpcCode = reply && result === 'rpc-error' ? codeIn(reply) : undefined;
     core.audit.close(x.id, {
-      // Looked up now that the answer is on its way.
-      result: answer.result === 'ok' && !answer.sent ? resultOf(answer.body) : answer.result,
+      v: 2,
+      result,
       status: answer.status,
+      ...(rpcCode === undefined ? {} : { rpcCode }),
+      ...(reply && x.era === 'modern' && asksForInput(reply) ? { inputRequired: true } : {}),
       responseBytes: x.responseBytes,
       findings: x.findings.length,
-      totalMs: round(clock.monotonic() - x.startedAt),
+      ...(x.findings.length > 0 ? { found: x.findings.slice(0, MAX_FOUND).map(({ rule, action }) => ({ rule, action })) } : {}),
+      ...(digest === undefined ? {} : { resultDigest: digest }),
+      ...(text === undefined ? {} : { resultText: text }),
+      totalMs: round(ended - x.startedAt),
       decisionMs: round(x.decidedAt - x.startedAt),
       ...(x.upstreamMs === undefined ? {} : { upstreamMs: round(x.upstreamMs) }),
+      stages: x.times,
       ...(answer.error === undefined ? {} : { error: core.inspector.redactForDisplay(answer.error) }),
+      mono: round(ended),
     });
     const tool = x.message?.method === 'tools/call' ? (x.message.name ?? '') : x.tasks[0]?.tool;
     core.findings.add(x.findings, {
@@ -76,6 +116,80 @@ export async function recordOutcome(x: Passage, options: StagesOptions, answer: 
   } catch (error) {
     // The intent is on record; an intent without outcome tells that the end could not be written.
     logger.error(`The outcome of a call could not be recorded: ${messageOf(error)}`);
+  }
+}
+
+/** Who said yes or no, if somebody was asked and answered. */
+function approverOf(x: Passage): string | undefined {
+  const { decision } = x;
+  const rule = decision?.by.kind === 'rule' ? decision.by.rule : undefined;
+  if (rule === 'answered' && x.tasks.length > 0) return undefined;
+  if (rule === 'answered' || rule === 'dismissed') return 'user';
+  // The same was asked a moment ago.
+  if (rule === 'refused') return 'user (earlier)';
+  return x.shown !== undefined && decision?.by.kind === 'grant' ? 'user' : undefined;
+}
+
+const NO_CREDENTIALS = { credentials: [] as readonly string[], credentialUse: [] as readonly CredentialUse[] };
+
+/** What goes along, in words and as data. */
+function credentialsOf({ server }: Passage, core: Core): typeof NO_CREDENTIALS {
+  if (server.credentials.length === 0) return NO_CREDENTIALS;
+  const known = server.credentials.flatMap((id) => core.credentials.recent(id) ?? []);
+  return {
+    credentials: known.map(({ name, revision }) => `${name} (revision ${revision})`),
+    credentialUse: known.map(({ id, name, revision }) => ({ id, name, revision })),
+  };
+}
+
+const sessionDigests = new WeakMap<Session, string>();
+
+/** A session by the beginning of the digest of its id: the id itself would be good for calls. */
+function sessionDigest(session: Session | undefined): string | undefined {
+  if (!session || session.id === '') return undefined;
+  let digest = sessionDigests.get(session);
+  if (digest === undefined) sessionDigests.set(session, (digest = hash('sha256', session.id).slice(0, 16)));
+  return digest;
+}
+
+/** SHA-256, hex; a large text a piece at a time. */
+async function digestOf(bytes: Buffer): Promise<string> {
+  if (bytes.length <= HASH_SLICE_BYTES) return hash('sha256', bytes);
+  const digest = createHash('sha256');
+  for (let at = 0; at < bytes.length; at += HASH_SLICE_BYTES) {
+    digest.update(bytes.subarray(at, at + HASH_SLICE_BYTES));
+    await new Promise(setImmediate);
+  }
+  return digest.digest('hex');
+}
+
+/** What the answer says, for reading. It was inspected on its way to the agent. */
+function resultText(reply: Buffer): string {
+  const span = reply.length <= MAX_READ_BYTES ? (find(reply, ['result']) ?? find(reply, ['error'])) : undefined;
+  const [from, to] = span ? [span.start, span.end] : [0, reply.length];
+  // A character has four bytes at most.
+  return reply.toString('utf8', from, Math.min(to, from + 4 * MAX_RECORDED_ARGUMENTS)).slice(0, MAX_RECORDED_ARGUMENTS);
+}
+
+function codeIn(reply: Buffer): number | undefined {
+  const span = reply.length <= MAX_READ_BYTES ? find(reply, ['error', 'code']) : undefined;
+  const code = span && Number(reply.toString('utf8', span.start, span.end));
+  return Number.isSafeInteger(code) ? code : undefined;
+}
+
+/** Whether the server wants input and the client will ask again (2026-07-28, multi round-trip requests). */
+function asksForInput(reply: Buffer): boolean {
+  if (reply.length > MAX_HANDLE_BYTES || !reply.includes(INPUT_REQUIRED)) return false;
+  const span = find(reply, ['result', 'resultType']);
+  return span !== undefined && reply.toString('utf8', span.start, span.end) === INPUT_REQUIRED.toString();
+}
+
+/** What no parser reads has no members. */
+function find(bytes: Buffer, keys: readonly string[]): Span | undefined {
+  try {
+    return findValue(bytes, keys);
+  } catch {
+    return undefined;
   }
 }
 

@@ -13,7 +13,7 @@ import { offersRequests, requestTool } from './accessRequests.ts';
 import { ENDED, notForwarded, type Answer } from './answers.ts';
 import { callOf, callerOf, decideTask, grantOf, prospectOf } from './authority.ts';
 import { stateOf } from './continuations.ts';
-import { isHeld, type Passage } from './passage.ts';
+import { enter, isHeld, type Passage } from './passage.ts';
 import { appendTool, limitCaching, presentServer, presentTasks, presentTools, type ToolView } from './presentation.ts';
 import { expectAnswer } from './sessions.ts';
 import type { StagesOptions } from './stages.ts';
@@ -90,6 +90,7 @@ async function relayWhole(
     return notForwarded(x, 200, `${x.server.label} broke off its answer (${bytes}). The call may or may not have been carried out.`);
   if (bytes === undefined)
     return notForwarded(x, 200, `${x.server.label} answered with more than ${maxBytes / 1024 / 1024} MiB, which can’t be checked.`);
+  enter(x, 'inspectIn', options.clock.monotonic());
   // Whatever its type: not every server names its JSON so, and text that is none is searched as text.
   const out = bytes.length > 0 ? inspect(x, options, bytes) : bytes;
   x.responseBytes = out.length;
@@ -268,6 +269,7 @@ function inspectMessage(
   if (isArray(message)) return presentAll(x, options, message, wanted);
   const role = roleOf(x, options, message, wanted);
   const out = present(x, options, message, role);
+  if (role === 'answer') x.reply = out;
   return role === 'answer' ? { out, result: resultOf(out) } : { out };
 }
 

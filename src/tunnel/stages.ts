@@ -16,7 +16,7 @@ import { authorize, decideAgain, isAsShown } from './authority.ts';
 import { stateOf, type Continuations } from './continuations.ts';
 import { credentialOf, type Core } from './core.ts';
 import { addCredentials, finish, noteVerdict, renewCredentials } from './credentialing.ts';
-import { header, isHeld, isStanding, type Passage } from './passage.ts';
+import { enter, header, isHeld, isStanding, type Passage } from './passage.ts';
 import { besideOf, intentOf, isClean, recordOutcome } from './recording.ts';
 import { ownStream, relay } from './relay.ts';
 import type { Presentation } from './tunnel.ts';
@@ -42,6 +42,7 @@ export interface StagesOptions {
   readonly branch: (() => string | undefined) | undefined;
   /** Brings the policies above grants up to date; a promise if that takes a moment, for which the call waits. */
   readonly policiesReady: (() => Promise<void> | undefined) | undefined;
+  recordResults(): 'off' | 'digest' | 'redacted';
   onCredential(inUse: 1 | -1, name: string): void;
 }
 
@@ -54,6 +55,7 @@ export class Stages {
   }
 
   parse(exchange: Passage): Answer | undefined {
+    enter(exchange, 'parse', this.options.clock.monotonic());
     const version = header(exchange, 'mcp-protocol-version');
     if (exchange.httpMethod !== 'POST') {
       exchange.era = eraOf(undefined, version);
@@ -95,6 +97,7 @@ export class Stages {
   }
 
   authenticate(exchange: Passage): Answer | undefined {
+    enter(exchange, 'authenticate', this.options.clock.monotonic());
     return this.#findSession(exchange) ?? this.#claimStream(exchange) ?? this.#findTasks(exchange);
   }
 
@@ -141,6 +144,7 @@ export class Stages {
   }
 
   async authorize(exchange: Passage): Promise<Answer | undefined> {
+    enter(exchange, 'authorize', this.options.clock.monotonic());
     await authorize(exchange, this.options);
     exchange.decidedAt = this.options.clock.monotonic();
     return undefined;
@@ -152,6 +156,7 @@ export class Stages {
   }
 
   async openRecord(exchange: Passage): Promise<Answer | undefined> {
+    enter(exchange, 'record', this.options.clock.monotonic());
     const { core } = this.options;
     await core.ready();
     const decision = exchange.decision ?? denyBy('fault', 'No decision was made.');
@@ -178,6 +183,7 @@ export class Stages {
   }
 
   async inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
+    enter(exchange, 'inspectOut', this.options.clock.monotonic());
     if (isClean(exchange, this.options.core)) return undefined;
     const { core } = this.options;
     const own = new Set(exchange.server.credentials);
@@ -192,6 +198,7 @@ export class Stages {
   }
 
   async injectCredentials(exchange: Passage): Promise<Answer | undefined> {
+    enter(exchange, 'credentials', this.options.clock.monotonic());
     const { core } = this.options;
     const { server, session } = exchange;
     // The server does not know the session, so there is nothing to tell it.
@@ -224,6 +231,7 @@ export class Stages {
   }
 
   async callUpstream(exchange: Passage): Promise<Answer | undefined> {
+    enter(exchange, 'upstream', this.options.clock.monotonic());
     if (!exchange.outgoing) return notForwarded(exchange, 500, 'The request was not prepared.');
     const { message } = exchange;
     // What another window took back up to now ends it here; so does a change of what the user was shown.

@@ -62,6 +62,8 @@ export interface TunnelOptions {
   branch?(): string | undefined;
   /** Brings the policies above grants up to date before a call is decided; a promise if that takes a moment. A rejection denies. */
   policiesReady?(): Promise<void> | undefined;
+  /** What the record keeps of results. Default: their digest. */
+  recordResults?(): 'off' | 'digest' | 'redacted';
   /** Proxies on the way to servers. Default: those of the environment. */
   proxies?(): ProxyEnvironment;
   /** Bounds that differ from {@link DEFAULT_LIMITS}. */
@@ -126,6 +128,7 @@ export class Tunnel implements Disposable {
       recordArguments: () => options.recordArguments(),
       branch: options.branch?.bind(options),
       policiesReady: options.policiesReady?.bind(options),
+      recordResults: () => options.recordResults?.() ?? 'digest',
       onCredential: (change, name) => this.#noteUse(change, name),
     });
     this.#store.add(core.access.onDidChange(() => this.#accessChanged()));
@@ -335,6 +338,10 @@ export class Tunnel implements Disposable {
       upstream: undefined,
       clean: undefined,
       usesCredential: false,
+      reply: undefined,
+      times: {},
+      stage: undefined,
+      since: startedAt,
     };
     // Modern: leaving is cancelling. Legacy: only a GET stream ends with its reader (PROTOCOL.md 1).
     inbound.gone.addEventListener('abort', () => {
