@@ -6,6 +6,7 @@
  *   npm run build -- --watch         dist/, again on every change
  */
 import fs from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build as bundle, context, type BuildOptions } from 'esbuild';
@@ -21,6 +22,9 @@ export interface BuildChoices {
   /** Also the stand-in for an agent that `npm start` brings along. */
   readonly demo?: boolean;
 }
+
+/** As the generated code of `@cedar-policy/cedar-wasm` names it, beside itself. */
+const CEDAR_ENGINE = 'cedar_wasm_bg.wasm';
 
 /** VS Code 1.138 runs extensions on Node 22; what agents start as the bridge runs on the same executable. */
 const common = {
@@ -72,8 +76,15 @@ function testBundles(): BuildOptions[] {
 export async function build({ production = false, tests = false, demo = false }: BuildChoices = {}): Promise<void> {
   fs.rmSync(path.join(ROOT, 'dist'), { recursive: true, force: true });
   await Promise.all(productBundles(production).map((options) => bundle(options)));
+  copyCedar(path.join(ROOT, 'dist'));
   if (tests) await buildTests();
   if (demo) await buildDemoAgent();
+}
+
+/** The engine for Cedar policies (WebAssembly) lies beside the bundle, which reads it only where an organisation has a policy. */
+export function copyCedar(folder: string): void {
+  const engine = createRequire(import.meta.url).resolve('@cedar-policy/cedar-wasm/nodejs');
+  fs.copyFileSync(path.join(path.dirname(engine), CEDAR_ENGINE), path.join(folder, CEDAR_ENGINE));
 }
 
 async function buildDemoAgent(): Promise<void> {
@@ -99,6 +110,8 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   const production = flags.includes('--production');
   if (flags.includes('--watch')) {
     for (const options of productBundles(production)) await (await context({ ...options, logLevel: 'info' })).watch();
+    fs.mkdirSync(path.join(ROOT, 'dist'), { recursive: true });
+    copyCedar(path.join(ROOT, 'dist'));
   } else {
     await build({ production, tests: !production });
   }

@@ -13,14 +13,16 @@ export function readSmallFile(path: string, maxBytes: number): SmallFile {
   let file: number | undefined;
   try {
     if (lstatSync(path).isSymbolicLink()) return { kind: 'refused', reason: 'It is a link. Put a plain file there.' };
-    file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+    // Windows has neither flag; they are undefined there, which counts as 0.
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     const status = fstatSync(file);
     if (!status.isFile()) return { kind: 'refused', reason: 'It is no file.' };
     if (status.size > maxBytes) return { kind: 'refused', reason: `It is larger than ${Math.floor(maxBytes / 1024)} KB.` };
     // One more than there may be, should it grow meanwhile.
     const bytes = Buffer.alloc(status.size + 1);
     let length = 0;
-    for (let read = -1; read !== 0 && length < bytes.length; length += read) read = readSync(file, bytes, length, bytes.length - length, null);
+    for (let read = -1; read !== 0 && length < bytes.length; length += read)
+      read = readSync(file, bytes, length, bytes.length - length, null);
     if (length > status.size) return { kind: 'refused', reason: 'It changed while it was read.' };
     return { kind: 'text', text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, length)) };
   } catch (error) {

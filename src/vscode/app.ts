@@ -1,4 +1,5 @@
 import type { Core } from '../tunnel/core.ts';
+import type { Policies } from '../tunnel/policies.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
 import type { Principal } from '../mcp/principal.ts';
 import type { Logger } from '../common/logger.ts';
@@ -9,6 +10,8 @@ import type { Configuration } from './configuration/configuration.ts';
 export interface App {
   readonly core: Core;
   readonly tunnel: Tunnel;
+  /** Policies above grants, and what is wrong with them. */
+  readonly policies: Policies;
   readonly logger: Logger;
   readonly prompt: ApprovalPrompt;
   /** Other clients' configurations: imports and what the editor says about them. */

@@ -66,6 +66,8 @@ export const CONTEXT = {
 } as const;
 
 export const SETTINGS = {
+  policyRules: 'culvert.policy.rules',
+  policyMode: 'culvert.policy.mode',
   approvalTimeoutSeconds: 'culvert.approvalTimeoutSeconds',
   confirmations: 'culvert.confirmations',
   definition: 'culvert.definition',

@@ -7,6 +7,7 @@ import { CulvertError, StoreError, VaultError, messageOf } from '../common/error
 import { newId } from '../common/identifiers.ts';
 import type { Logger } from '../common/logger.ts';
 import { Core, DATABASE_FILE } from '../tunnel/core.ts';
+import { Policies } from '../tunnel/policies.ts';
 import { Tunnel } from '../tunnel/tunnel.ts';
 import { currentWorkspace, loggerOf, secretStoreOf, setContext, settings } from './adapters.ts';
 import type { App } from './app.ts';
@@ -15,7 +16,10 @@ import { registerCommands } from './commands/index.ts';
 import { addDemoServer } from './commands/servers.ts';
 import { Configuration } from './configuration/configuration.ts';
 import { Here } from './configuration/here.ts';
+import { branchOfAll } from './gitBranch.ts';
 import { CONTEXT } from './names.ts';
+import { policySources, workspaceFolders } from './policySettings.ts';
+import { PolicyWatch } from './policyWatch.ts';
 import { DefinitionProvider } from './provider.ts';
 import { RecordDocuments } from './recordDocument.ts';
 import { StatusBar } from './statusBar.ts';
@@ -120,6 +124,9 @@ export class Runtime implements vscode.Disposable {
     });
     this.#core = core;
     const principal = { client: 'vscode' as const, window: this.#window, ...currentWorkspace() };
+    const policies = new Policies({ access: core.access, sources: policySources, clock: systemClock, act: (act) => core.act(act) });
+    this.#running.push(policies);
+    await policies.start();
     const tunnel = await Tunnel.open({
       core,
       clock: systemClock,
@@ -129,11 +136,14 @@ export class Runtime implements vscode.Disposable {
       presentation: { nameAfterLabel: true, culvertConfirms: settings.culvertConfirms(), ownStream: true, requestAccess: true },
       approvalTimeoutMs: () => settings.approvalTimeoutMs(),
       recordArguments: () => settings.recordArguments(),
+      branch: () => branchOfAll(workspaceFolders()),
+      policiesReady: () => policies.check(),
       proxies: () => settings.proxies(),
       limits: settings.limits(),
     });
     this.#running.push(tunnel);
     const app: App = {
+      policies,
       core,
       tunnel,
       logger,
@@ -158,6 +168,7 @@ export class Runtime implements vscode.Disposable {
     this.#running.push(
       core.servers.onDidChange(issueShared),
       new GrantsView(app),
+      new PolicyWatch(policies),
       vscode.window.registerFileDecorationProvider(new WarningDecorations()),
       this.#activity,
       new LeakWarningsView(app),

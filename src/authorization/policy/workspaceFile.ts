@@ -18,7 +18,9 @@ export function readWorkspaceLayer(folder: string): PolicyLayer | undefined {
   const read = readSmallFile(path, MAX_WORKSPACE_POLICY);
   if (read.kind === 'none') return undefined;
   if (read.kind === 'refused') return refused(path, read.reason);
-  return isLink(dirname(path)) ? refused(path, 'Its folder is a link. Put the policy into the workspace itself.') : workspaceLayer(path, read.text);
+  return isLink(dirname(path))
+    ? refused(path, 'Its folder is a link. Put the policy into the workspace itself.')
+    : workspaceLayer(path, read.text);
 }
 
 function refused(source: string, message: string): PolicyLayer {
