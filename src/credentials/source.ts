@@ -57,7 +57,9 @@ export interface CredentialSource {
   readonly kind: string;
   /** Gets the value. Throws {@link CredentialError}; anything else is told without its words. */
   resolve(ask: SourceAsk): Promise<Resolved>;
-  /** Takes back what was given, at whoever gave it: a lease, a token. Called when a credential is forgotten. Best effort, never prompts. */
+  /** Gives back what this window alone holds, such as a lease: its use is over. Called often, best effort, never prompts. */
+  release?(credential: Credential, signal: AbortSignal): Promise<void>;
+  /** Takes back what was given, at whoever gave it: a token. Called when a credential is forgotten. Best effort, never prompts. */
   revoke?(credential: Credential, signal: AbortSignal): Promise<void>;
   /** Looks whether a value can be had and what is known of it, for *Test Credential*; the trial at the server itself comes after. */
   test?(ask: SourceAsk): Promise<SourceTest>;

@@ -177,13 +177,24 @@ export class Sources implements Disposable {
     if (before && before.state !== 'valid') this.noteHealth(id, { state: 'valid' });
   }
 
-  /** Takes back at the source what it gave, and forgets it. Never throws. */
-  async revoke(credential: Credential, signal: AbortSignal): Promise<void> {
+  /** Gives back to the source what only this window holds. The next call gets a new value. Never throws. */
+  async release(credential: Credential, signal: AbortSignal): Promise<void> {
     this.drop(credential.id);
+    await this.#sources
+      .get(sourceKindOf(credential))
+      ?.release?.(credential, signal)
+      .catch(() => undefined);
+  }
+
+  /** Takes back at the source what it ever gave, since the credential is forgotten. Never throws. */
+  async revoke(credential: Credential, signal: AbortSignal): Promise<void> {
+    await this.release(credential, signal);
     await this.#sources
       .get(sourceKindOf(credential))
       ?.revoke?.(credential, signal)
       .catch(() => undefined);
+    this.#health.delete(credential.id);
+    this.#told.delete(credential.id);
   }
 
   dispose(): void {

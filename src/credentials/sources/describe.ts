@@ -1,0 +1,30 @@
+import { describeCommand } from '../../mcp/server.ts';
+import type { Credential } from '../credential.ts';
+import type { SourceSpec } from '../sourceSpec.ts';
+
+/** Where a value comes from, in a few words for lists. */
+export function describeSource(source: SourceSpec | undefined): string {
+  switch (source?.kind) {
+    case undefined:
+      return 'system’s keyring';
+    case 'environment':
+      return `variable ${source.variable}`;
+    case 'file':
+      return `file ${source.path}`;
+    case 'command':
+      return `command ${describeCommand(source)}`;
+    case 'keyring':
+      return `secret-tool ${Object.entries(source.attributes)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(' ')}`;
+    case 'session':
+      return `${source.provider} session${source.accountLabel === undefined ? '' : ` of ${source.accountLabel}`}`;
+    case 'hashicorp-vault':
+      return `Vault at ${new URL(source.address).host}, ${source.secret.engine === 'kv2' ? `${source.secret.mount}/${source.secret.path}` : source.secret.path}`;
+  }
+}
+
+/** Scopes that a credential asks its source for, for showing. */
+export function scopesOf({ source }: Pick<Credential, 'source'>): readonly string[] {
+  return source?.kind === 'session' ? source.scopes : [];
+}
