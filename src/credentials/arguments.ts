@@ -41,19 +41,19 @@ export function fillPlaceholders(
   const misplaced: Misplaced[] = [];
   for (const { pointer, span: at, text } of stringsWithin(bytes, span)) {
     if (!text.includes(PLACEHOLDER_START)) continue;
-    let changed = false;
+    const before = misplaced.length;
     const filled = text.replace(PLACEHOLDER, (whole, name: string) => {
       const value = values.find(
-        ({ placement }) => placement.placeholder === name && placement.places.some((place) => place.tool === tool && place.argument === pointer),
+        ({ placement }) =>
+          placement.placeholder === name && placement.places.some((place) => place.tool === tool && place.argument === pointer),
       );
       if (!value) {
         misplaced.push({ placeholder: name, argument: pointer });
         return whole;
       }
-      changed = true;
       return value.secret.expose();
     });
-    if (changed) edits.push({ span: at, replacement: JSON.stringify(filled) });
+    if (filled !== text && misplaced.length === before) edits.push({ span: at, replacement: JSON.stringify(filled) });
   }
   return { edits, misplaced };
 }

@@ -49,7 +49,10 @@ export const Placement = z.discriminatedUnion('kind', [
       .string()
       .max(200)
       .regex(/^[\x20-\x7e]+$/, 'A header holds visible ASCII characters only.')
-      .refine((t) => t.split(SECRET_MARK).length === 2 && t.trim() === t, `The template holds ${SECRET_MARK} once, such as “token ${SECRET_MARK}”.`)
+      .refine(
+        (t) => t.split(SECRET_MARK).length === 2 && t.trim() === t,
+        `The template holds ${SECRET_MARK} once, such as “token ${SECRET_MARK}”.`,
+      )
       .optional(),
   }),
   /** `Authorization: Basic base64(username:secret)` (RFC 7617). Without a user name the source gives one. */
@@ -62,7 +65,10 @@ export const Placement = z.discriminatedUnion('kind', [
       .optional(),
   }),
   /** A cookie holding the secret (RFC 6265). */
-  z.strictObject({ kind: z.literal('cookie'), name: z.string().regex(COOKIE_NAME, 'A cookie is named with letters, digits, hyphens and underscores.') }),
+  z.strictObject({
+    kind: z.literal('cookie'),
+    name: z.string().regex(COOKIE_NAME, 'A cookie is named with letters, digits, hyphens and underscores.'),
+  }),
   /** Every request is signed with AWS Signature Version 4; the secret is the secret access key. Without an id the source gives it. */
   z.strictObject({
     kind: z.literal('aws-sigv4'),
@@ -82,7 +88,10 @@ export const Placement = z.discriminatedUnion('kind', [
         z.strictObject({
           tool: z.string().min(1).max(200),
           /** JSON Pointer (RFC 6901) into the arguments: `/password`. */
-          argument: z.string().max(500).regex(/^(\/([^~/]|~[01])*)+$/, 'An argument is given as a path, such as /password.'),
+          argument: z
+            .string()
+            .max(500)
+            .regex(/^(\/([^~/]|~[01])*)+$/, 'An argument is given as a path, such as /password.'),
         }),
       )
       .min(1)

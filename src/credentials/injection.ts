@@ -54,7 +54,12 @@ const SIGNED = ['content-type', 'mcp-session-id', 'mcp-protocol-version'] as con
 export function sign(
   placement: Placement,
   { secret, parts }: Value,
-  request: { readonly method: string; readonly url: URL; readonly headers: Readonly<Record<string, string | string[]>>; readonly body: Buffer | undefined },
+  request: {
+    readonly method: string;
+    readonly url: URL;
+    readonly headers: Readonly<Record<string, string | string[]>>;
+    readonly body: Buffer | undefined;
+  },
   now: number,
 ): Record<string, string> | undefined {
   if (placement.kind !== 'aws-sigv4') return undefined;
@@ -91,7 +96,8 @@ export function refuseValue(
   if (placement.kind === 'client-key' && !/^-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+-----END [A-Z ]*PRIVATE KEY-----$/.test(value))
     return 'Paste the private key in PEM form, from -----BEGIN to -----END.';
   if (placement.kind === 'bearer' && /^bearer\s/i.test(value)) return 'Leave out “Bearer”: Culvert adds it.';
-  if (placement.kind === 'header' && placement.template !== undefined && value.includes(SECRET_MARK)) return `The secret holds ${SECRET_MARK} itself.`;
+  if (placement.kind === 'header' && placement.template !== undefined && value.includes(SECRET_MARK))
+    return `The secret holds ${SECRET_MARK} itself.`;
   return undefined;
 }
 
@@ -105,7 +111,8 @@ export function refuseResolved(placement: Placement, { secret, parts }: Value): 
   }
   if (placement.kind === 'aws-sigv4') {
     if (placement.accessKeyId === undefined && !parts?.['accessKeyId']) return 'It gave no access key id, and the AWS signature needs one.';
-    if (parts?.['sessionToken'] && !/^[\x21-\x7e]+$/.test(parts['sessionToken'].expose())) return 'Its session token holds characters that can’t stand in a header.';
+    if (parts?.['sessionToken'] && !/^[\x21-\x7e]+$/.test(parts['sessionToken'].expose()))
+      return 'Its session token holds characters that can’t stand in a header.';
   }
   return undefined;
 }

@@ -36,7 +36,10 @@ const vaultPath = z
   .min(1)
   .max(500)
   .regex(/^[^/\s?#%\\][^\s?#%\\]*$/, 'A path has no white space, and no slash at its beginning.')
-  .refine((p) => !p.endsWith('/') && p.split('/').every((s) => s !== '' && s !== '.' && s !== '..'), 'A path has no empty or dotted parts.');
+  .refine(
+    (p) => !p.endsWith('/') && p.split('/').every((s) => s !== '' && s !== '.' && s !== '..'),
+    'A path has no empty or dotted parts.',
+  );
 
 /**
  * Where a credential's value comes from, if it is not sealed in SecretStorage itself: plain data, part of the signed row, no secret. Each
@@ -73,7 +76,10 @@ export const SourceSpec = z.discriminatedUnion('kind', [
   /** An entry of the system’s keyring, by `secret-tool` (libsecret). */
   z.strictObject({
     kind: z.literal('keyring'),
-    attributes: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_.:-]{0,63}$/, 'An attribute is named with letters, digits and hyphens.'), text),
+    attributes: z.record(
+      z.string().regex(/^[A-Za-z_][A-Za-z0-9_.:-]{0,63}$/, 'An attribute is named with letters, digits and hyphens.'),
+      text,
+    ),
   }),
   /** A session of the editor: GitHub, Microsoft, or any provider that an extension registered. */
   z.strictObject({

@@ -24,6 +24,9 @@ export function stringsWithin(bytes: Buffer, span: Span): JsonString[] {
         return;
       case 'array':
         reader.elements(value.start, 0, (element, index) => visit(element, `${pointer}/${index}`));
+        return;
+      default:
+        return;
     }
   };
   visit(span, '');

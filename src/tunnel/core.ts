@@ -12,7 +12,6 @@ import { Approvals, type Approver } from '../authorization/approvals.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import type { Secret } from '../credentials/secret.ts';
 import { Sources } from '../credentials/sources.ts';
-import { SealedSource } from '../credentials/sources/sealed.ts';
 import { Vault, type SecretStore } from '../credentials/vault.ts';
 import { DisposableStore, toDisposable, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
@@ -28,8 +27,10 @@ import { Database } from '../store/database.ts';
 import { Generations } from '../store/generations.ts';
 import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../store/keyIdentity.ts';
 import { MacKey, type Tampering } from '../store/signedCollection.ts';
+import type { ProxyEnvironment } from '../upstream/proxies.ts';
 import { ServerRegistry } from '../upstream/serverRegistry.ts';
 import { RecordKeeping } from './recordKeeping.ts';
+import { releaseAll, wireSources } from './sourceWires.ts';
 
 /** Name of the database file below the state folder. */
 export const DATABASE_FILE = 'culvert.db';
@@ -57,6 +58,8 @@ export interface CoreOptions {
   readonly logger: Logger;
   /** Id of this window, for the record. */
   readonly window: string;
+  /** Proxies on the way to authorization servers and vaults. Default: those of the environment. */
+  readonly proxies?: (() => ProxyEnvironment) | undefined;
 }
 
 const NO_NAMES: readonly string[] = [];
@@ -95,8 +98,9 @@ export class Core implements Disposable {
     this.access = this.#store.add(new Access(db, key, generations, options.clock));
     this.credentials = this.#store.add(new CredentialRegistry(db, key, generations, vault, options.clock));
     this.sources = this.#store.add(new Sources(options.clock, (id, revision, secret) => this.recognise(id, revision, secret)));
-    this.#store.add(this.sources.register(new SealedSource(vault)));
-    this.#store.add(vault.onDidChange((id) => this.sources.drop(id)));
+    const { servers, access, credentials, sources } = this;
+    const proxies = () => options.proxies?.() ?? process.env;
+    this.#store.add(wireSources({ servers, access, credentials, sources, clock: options.clock, proxies }));
     this.catalog = this.#store.add(new ToolCatalog(db, key, generations, options.clock));
     this.leakDecisions = this.#store.add(new LeakDecisions(db, key, generations, options.clock));
     this.findings = this.#store.add(new FindingLog(db, options.clock, this.leakDecisions));
@@ -261,6 +265,7 @@ export class Core implements Disposable {
   /** Signs the record and closes everything. What was granted until the window closes ends. */
   async close(): Promise<void> {
     try {
+      await releaseAll({ sources: this.sources, credentials: this.credentials, clock: this.#options.clock });
       this.access.endWindow(this.#options.window);
       await this.record.end();
       await this.#generations?.settled();

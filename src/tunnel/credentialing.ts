@@ -1,10 +1,12 @@
 import type { Credential } from '../credentials/credential.ts';
-import { inject } from '../credentials/injection.ts';
+import { fillPlaceholders, mayHoldPlaceholder, type ArgumentValue } from '../credentials/arguments.ts';
+import { inject, sign } from '../credentials/injection.ts';
 import { CredentialError, type Refused, type Resolved } from '../credentials/source.ts';
 import { sourceKindOf } from '../credentials/sources.ts';
+import type { Edit } from '../mcp/json.ts';
 import { bindingOf, type UpstreamPlace } from '../mcp/server.ts';
 import type { UpstreamRequest, UpstreamResponse } from '../upstream/upstream.ts';
-import { ENDED, notForwarded, type Answer } from './answers.ts';
+import { ENDED, denied, notForwarded, type Answer } from './answers.ts';
 import type { Core } from './core.ts';
 import type { Passage } from './passage.ts';
 
@@ -19,6 +21,8 @@ export interface Carried {
 /** A request to the server with everything that its credentials add. Never logged. */
 export interface Outgoing extends Pick<UpstreamRequest, 'url' | 'headers' | 'environment'> {
   readonly carried: readonly Carried[];
+  /** What is changed in the body: placeholders that become values. */
+  readonly edits: readonly Edit[];
   /** What it was before credentials were put on it, to begin anew from. */
   readonly bare: Readonly<Record<string, string | string[]>>;
 }
@@ -48,8 +52,7 @@ export async function addCredentials(
     }
     core.credentials.used(id);
   }
-  x.outgoing = place(url, bare, carried);
-  return undefined;
+  return place(x, core, url, bare, carried);
 }
 
 /**
@@ -79,21 +82,23 @@ export async function renewCredentials(x: Passage, core: Core, response: Upstrea
     }
   }
   if (!renewed) return undefined;
-  x.outgoing = place(urlOf(server.upstream), outgoing.bare, carried);
-  return 'again';
+  return place(x, core, urlOf(server.upstream), outgoing.bare, carried) ?? 'again';
 }
 
-/** What goes out: the request with its credentials, and with proofs of possession where a source makes them. */
+/** What goes out: the request with its credentials, signed, and with proofs of possession where a source makes them. */
 export async function finish(
   x: Passage,
   core: Core,
   body: Buffer | undefined,
+  now: number,
 ): Promise<Pick<UpstreamRequest, 'url' | 'headers' | 'environment'>> {
   const { outgoing } = x;
   if (!outgoing) throw new Error('The request was not prepared.');
   const { url, environment } = outgoing;
   let { headers } = outgoing;
   for (const { credential, resolved } of outgoing.carried) {
+    const signed = sign(credential.placement, resolved, { method: x.httpMethod, url, headers, body }, now);
+    if (signed) headers = { ...headers, ...signed };
     const source = core.sources.sourceOf(credential);
     if (!source.prove) continue;
     const ask = { credential, binding: bindingOf(x.server.upstream), url, signal: new AbortController().signal };
@@ -115,17 +120,44 @@ export function noteVerdict(x: Passage, core: Core, status: number): void {
   }
 }
 
-function place(url: URL, bare: Outgoing['bare'], carried: readonly Carried[]): Outgoing {
+/** Puts values on a request. An answer: a placeholder stands where its credential may not go. */
+function place(x: Passage, core: Core, url: URL, bare: Outgoing['bare'], carried: readonly Carried[]): Answer | undefined {
   const headers = { ...bare };
   const environment: Record<string, string> = {};
+  const cookies: string[] = [];
   let at = url;
   for (const { credential, resolved } of carried) {
-    const injected = inject(at, credential.placement, resolved.secret);
+    const injected = inject(at, credential.placement, resolved.secret, resolved.parts);
     at = injected.url;
     Object.assign(headers, injected.headers);
-    Object.assign(environment, injected.environment);
+    if (injected.environment) Object.assign(environment, injected.environment);
+    if (injected.cookie !== undefined) cookies.push(injected.cookie);
   }
-  return { url: at, headers, environment, bare, carried };
+  if (cookies.length > 0) headers['cookie'] = cookies.join('; ');
+  const edits = placeInArguments(x, core, carried);
+  if ('status' in edits) return edits;
+  x.outgoing = { url: at, headers, environment, bare, carried, edits };
+  return undefined;
+}
+
+const NO_EDITS: readonly Edit[] = [];
+
+function placeInArguments(x: Passage, core: Core, carried: readonly Carried[]): readonly Edit[] | Answer {
+  const { message } = x;
+  if (message?.arguments === undefined || message.method !== 'tools/call' || !mayHoldPlaceholder(message.bytes)) return NO_EDITS;
+  const values = carried.flatMap(({ credential: { placement }, resolved }): ArgumentValue[] =>
+    placement.kind === 'argument' ? [{ placement, secret: resolved.secret }] : [],
+  );
+  const { edits, misplaced } = fillPlaceholders(message.bytes, message.arguments, message.name ?? '', values);
+  // What looks like one but is nobody's is text of the agent.
+  const wrong = misplaced.find(({ placeholder }) =>
+    core.credentials.list().some(({ placement }) => placement.kind === 'argument' && placement.placeholder === placeholder),
+  );
+  if (!wrong) return edits;
+  return denied(
+    x,
+    `The placeholder \${culvert:${wrong.placeholder}} may not stand in ${wrong.argument.slice(1)} of ${message.name ?? 'this tool'}: the user bound its credential to other places. Leave it out there.`,
+  );
 }
 
 /** A call that is given up does not wait for its credential. */

@@ -243,10 +243,7 @@ export class Stages {
         `What the user was asked about changed before it was sent: ${exchange.server.label}, where it is, or its credentials. Nothing was sent. Try again; the user will be asked again.`,
       );
     const body = message
-      ? applyEdits(
-          message.bytes,
-          editorMetaSpans(message).map((span) => ({ span, replacement: '' })),
-        )
+      ? applyEdits(message.bytes, [...editorMetaSpans(message).map((span) => ({ span, replacement: '' })), ...exchange.outgoing.edits])
       : undefined;
     if (exchange.gone.aborted && exchange.era === 'modern') exchange.end.abort();
     const began = this.options.clock.monotonic();
@@ -254,7 +251,7 @@ export class Stages {
     const send = async () =>
       this.options.upstreamFor(exchange.server).send({
         method: exchange.httpMethod,
-        ...(await finish(exchange, core, body)),
+        ...(await finish(exchange, core, body, this.options.clock.now())),
         body,
         signal: exchange.end.signal,
       });

@@ -78,7 +78,9 @@ export function resolvedOf(output: Output, keepSeconds: number | undefined, now:
     );
   const keep = now + (keepSeconds ?? DEFAULT_KEEP_SECONDS) * 1000;
   const expiresAt =
-    validUntil === undefined ? keep : Math.max(now + 1_000, keepSeconds === undefined ? validUntil - MARGIN_MS : Math.min(keep, validUntil - MARGIN_MS));
+    validUntil === undefined
+      ? keep
+      : Math.max(now + 1_000, keepSeconds === undefined ? validUntil - MARGIN_MS : Math.min(keep, validUntil - MARGIN_MS));
   return {
     secret,
     revision: revisionOf(secret.expose(), ...Object.values(parts ?? {}).map((part) => part.expose())),

@@ -49,11 +49,13 @@ async function readSafely(file: string, { path: shown }: SpecOf<'file'>): Promis
       await checkWay(file, shown, MAX_LINKS);
       await checkWay(real, shown, MAX_LINKS);
     }
-    // No link at its end any more, and a pipe is not waited for.
-    const handle = await open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+    // No link at its end any more, and a pipe is not waited for. Windows knows neither flag: they are nothing there.
+    const handle = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       // What is open is what is looked at.
-      const { mode, uid, size, ...entry } = await handle.stat().then((s) => ({ mode: s.mode, uid: s.uid, size: s.size, isFile: s.isFile() }));
+      const { mode, uid, size, ...entry } = await handle
+        .stat()
+        .then((s) => ({ mode: s.mode, uid: s.uid, size: s.size, isFile: s.isFile() }));
       if (!entry.isFile) throw refused(shown, 'it is no file');
       if (process.platform !== 'win32') {
         if (!isOurs(uid)) throw refused(shown, 'it belongs to another user');
@@ -72,7 +74,11 @@ async function readSafely(file: string, { path: shown }: SpecOf<'file'>): Promis
     const code = codeOf(error);
     throw refused(
       shown,
-      code === 'ENOENT' || code === 'ENOTDIR' ? 'there is none' : code === 'EACCES' || code === 'EPERM' ? 'you may not read it' : `it can’t be read (${code ?? 'unknown error'})`,
+      code === 'ENOENT' || code === 'ENOTDIR'
+        ? 'there is none'
+        : code === 'EACCES' || code === 'EPERM'
+          ? 'you may not read it'
+          : `it can’t be read (${code ?? 'unknown error'})`,
     );
   }
 }

@@ -13,11 +13,13 @@ type Spec = SpecOf<'hashicorp-vault'>;
 
 /** How much of a lease is left when it is renewed, as a share. */
 const RENEW_AT = 0.2;
-/** A token that is good for less is got anew, milliseconds. */
-const TOKEN_MARGIN_MS = 10_000;
+/** A token with less than this share of its time left is renewed, or got anew: leases end with the token that they were got with. */
+const TOKEN_RENEW_AT = 0.4;
 
 /** What logins and renewals answer (HTTP API, “auth” and “lease” fields of responses). */
-const Auth = z.object({ auth: z.object({ client_token: z.string().min(1), lease_duration: z.number().nonnegative(), renewable: z.boolean() }) });
+const Auth = z.object({
+  auth: z.object({ client_token: z.string().min(1), lease_duration: z.number().nonnegative(), renewable: z.boolean() }),
+});
 const Kv2 = z.object({ data: z.object({ data: z.record(z.string(), z.unknown()).nullable() }) });
 const Dynamic = z.object({
   lease_id: z.string(),
@@ -35,6 +37,7 @@ interface Login {
   readonly row: number;
   readonly token: Secret;
   readonly renewable: boolean;
+  readonly lastsMs: number;
   readonly endsAt: number;
 }
 
@@ -93,7 +96,8 @@ export class HashicorpVaultSource implements CredentialSource {
     for (const [at, lease] of this.#leases) if (at.startsWith(`${credential.id} `)) await this.#giveBack(credential, lease, at, signal);
     const login = this.#logins.get(credential.id);
     this.#logins.delete(credential.id);
-    if (login) await this.#send(specOf(credential), 'POST', 'auth/token/revoke-self', login.token, undefined, signal).catch(() => undefined);
+    if (login)
+      await this.#send(specOf(credential), 'POST', 'auth/token/revoke-self', login.token, undefined, signal).catch(() => undefined);
   }
 
   async #readKv(ask: SourceAsk, spec: Spec, { mount, path, field }: Extract<Spec['secret'], { engine: 'kv2' }>): Promise<Resolved> {
@@ -135,7 +139,7 @@ export class HashicorpVaultSource implements CredentialSource {
     if (!lease.renewable || lease.endsAt <= this.#clock.now()) return undefined;
     try {
       const token = await this.#token(ask, spec);
-      const answer = await this.#call(ask, spec, 'PUT', 'sys/leases/renew', token, Renewed, 'renewal', { lease_id: lease.id });
+      const answer = await this.#call(ask, spec, 'POST', 'sys/leases/renew', token, Renewed, 'renewal', { lease_id: lease.id });
       // At its maximum a lease is renewed by nothing: a new one is due.
       if (answer.lease_duration < 2) return undefined;
       return this.#hold(at, lease.row, lease.id, answer.renewable, answer.lease_duration, lease.resolved);
@@ -157,7 +161,7 @@ export class HashicorpVaultSource implements CredentialSource {
     const spec = specOf(credential);
     try {
       const token = this.#logins.get(credential.id)?.token ?? (await this.#key(credential, spec));
-      await this.#send(spec, 'PUT', 'sys/leases/revoke', token, { lease_id: lease.id }, signal);
+      await this.#send(spec, 'POST', 'sys/leases/revoke', token, { lease_id: lease.id }, signal);
     } catch {
       // It ends by itself when its time is over.
     }
@@ -168,13 +172,33 @@ export class HashicorpVaultSource implements CredentialSource {
     const { login } = spec;
     if (login.method === 'token') return this.#key(credential, spec);
     const held = this.#logins.get(credential.id);
-    const now = this.#clock.now();
-    if (held?.row === credential.revision && held.endsAt - TOKEN_MARGIN_MS > now) return held.token;
+    if (held?.row === credential.revision && held.endsAt > this.#clock.now()) {
+      if (held.endsAt - this.#clock.now() > held.lastsMs * TOKEN_RENEW_AT) return held.token;
+      if (held.renewable) {
+        try {
+          const { auth } = await this.#call(ask, spec, 'POST', 'auth/token/renew-self', held.token, Auth, 'renewal', {});
+          // At its maximum it is renewed by nothing.
+          if (auth.lease_duration * 1000 > held.lastsMs * TOKEN_RENEW_AT) return this.#signedIn(credential, auth);
+        } catch {
+          // A new login may do.
+        }
+      }
+    }
     const body = { role_id: login.roleId, secret_id: (await this.#key(credential, spec)).expose() };
     const { auth } = await this.#call(ask, spec, 'POST', `auth/${login.mount}/login`, undefined, Auth, 'login', body);
+    return this.#signedIn(credential, auth);
+  }
+
+  #signedIn(credential: Credential, auth: z.infer<typeof Auth>['auth']): Secret {
     const token = new Secret(auth.client_token);
     const lastsMs = auth.lease_duration > 0 ? auth.lease_duration * 1000 : Number.POSITIVE_INFINITY;
-    this.#logins.set(credential.id, { row: credential.revision, token, renewable: auth.renewable, endsAt: now + lastsMs });
+    this.#logins.set(credential.id, {
+      row: credential.revision,
+      token,
+      renewable: auth.renewable,
+      lastsMs,
+      endsAt: this.#clock.now() + lastsMs,
+    });
     return token;
   }
 
@@ -193,7 +217,7 @@ export class HashicorpVaultSource implements CredentialSource {
   async #call<T>(
     { credential, signal }: SourceAsk,
     spec: Spec,
-    method: 'GET' | 'POST' | 'PUT',
+    method: 'GET' | 'POST',
     path: string,
     token: Secret | undefined,
     schema: z.ZodType<T>,
@@ -225,7 +249,7 @@ export class HashicorpVaultSource implements CredentialSource {
 
   async #send(
     { address, namespace }: Spec,
-    method: 'GET' | 'POST' | 'PUT',
+    method: 'GET' | 'POST',
     path: string,
     token: Secret | undefined,
     body: Readonly<Record<string, unknown>> | undefined,
@@ -277,8 +301,13 @@ function refusedBy(host: string, status: number, step: string, name: string): Cr
         : status === 503
           ? 'it is sealed. Ask who runs it to unseal it.'
           : 'try again in a moment.';
-  return new CredentialError('CULVERT_CREDENTIAL_VAULT_REFUSED', step, `Vault at ${host} gave nothing for “${name}” (HTTP ${status}): ${why}`, {
-    forAgent: `The Vault at ${host} that holds the credential “${name}” gave nothing (HTTP ${status}, ${step}).`,
-    action: 'replace',
-  });
+  return new CredentialError(
+    'CULVERT_CREDENTIAL_VAULT_REFUSED',
+    step,
+    `Vault at ${host} gave nothing for “${name}” (HTTP ${status}): ${why}`,
+    {
+      forAgent: `The Vault at ${host} that holds the credential “${name}” gave nothing (HTTP ${status}, ${step}).`,
+      action: 'replace',
+    },
+  );
 }

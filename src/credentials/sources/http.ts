@@ -1,6 +1,6 @@
 /** A request of a source to a service of its own. Never logged. */
 export interface SourceRequest {
-  readonly method: 'GET' | 'POST' | 'PUT';
+  readonly method: 'GET' | 'POST';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;

@@ -12,7 +12,16 @@ export interface Output {
 
 /** Fields under which programs give a token, and its end: OAuth responses, `az`, `gcloud`, Kubernetes' ExecCredential. */
 const TOKEN_FIELDS = ['/access_token', '/accessToken', '/token', '/status/token', '/credential/access_token'] as const;
-const END_FIELDS = ['/expires_on', '/expiration', '/expiry', '/token_expiry', '/expires_at', '/expiresAt', '/status/expirationTimestamp', '/Expiration'] as const;
+const END_FIELDS = [
+  '/expires_on',
+  '/expiration',
+  '/expiry',
+  '/token_expiry',
+  '/expires_at',
+  '/expiresAt',
+  '/status/expirationTimestamp',
+  '/Expiration',
+] as const;
 
 /**
  * Reads a value from text. `who` names the program or file in messages, which never quote the text. Throws {@link CredentialError} of the
@@ -48,7 +57,10 @@ function readJson(text: string, field: string | undefined, who: string, now: num
   const data = parse(text, who);
   const value = field === undefined ? firstText(data, TOKEN_FIELDS) : at(data, field);
   if (typeof value !== 'string' || value === '')
-    throw unusable(who, field === undefined ? 'its JSON holds no token where programs put one; name the field' : `its JSON has no text at ${field}`);
+    throw unusable(
+      who,
+      field === undefined ? 'its JSON holds no token where programs put one; name the field' : `its JSON has no text at ${field}`,
+    );
   const validUntil = endOf(data, now);
   return { secret: new Secret(value), ...(validUntil === undefined ? {} : { validUntil }) };
 }
@@ -57,7 +69,8 @@ function readJson(text: string, field: string | undefined, who: string, now: num
 function readAws(text: string, who: string): Output {
   const data = parse(text, who);
   const [id, key, token, end] = ['/AccessKeyId', '/SecretAccessKey', '/SessionToken', '/Expiration'].map((field) => at(data, field));
-  if (typeof id !== 'string' || typeof key !== 'string' || id === '' || key === '') throw unusable(who, 'its JSON is not that of an AWS credential process');
+  if (typeof id !== 'string' || typeof key !== 'string' || id === '' || key === '')
+    throw unusable(who, 'its JSON is not that of an AWS credential process');
   const validUntil = instant(end);
   return {
     secret: new Secret(key),
@@ -127,8 +140,13 @@ function instant(value: unknown): number | undefined {
 }
 
 function unusable(who: string, why: string): CredentialError {
-  return new CredentialError('CULVERT_CREDENTIAL_OUTPUT', 'output', `${who} gave nothing that can be used: ${why}. Run it yourself to see what it says, or change it with “Culvert: Replace Credential…”.`, {
-    forAgent: `${who} gave nothing that can be used. The user can look at it with “Culvert: Test Credential…”.`,
-    action: 'replace',
-  });
+  return new CredentialError(
+    'CULVERT_CREDENTIAL_OUTPUT',
+    'output',
+    `${who} gave nothing that can be used: ${why}. Run it yourself to see what it says, or change it with “Culvert: Replace Credential…”.`,
+    {
+      forAgent: `${who} gave nothing that can be used. The user can look at it with “Culvert: Test Credential…”.`,
+      action: 'replace',
+    },
+  );
 }

@@ -56,7 +56,11 @@ export const PRESETS: readonly Preset[] = [
     label: 'Google Cloud (gcloud auth print-access-token)',
     detail: 'an access token of about an hour',
     questions: [{ prompt: 'The account. Empty: the active one.', placeholder: 'me@example.com', optional: true }],
-    build: ([account]) => ({ command: 'gcloud', args: ['auth', 'print-access-token', ...(account === undefined || account === '' ? [] : [account])], format: 'text' }),
+    build: ([account]) => ({
+      command: 'gcloud',
+      args: ['auth', 'print-access-token', ...(account === undefined || account === '' ? [] : [account])],
+      format: 'text',
+    }),
   },
   {
     id: 'az',
@@ -75,7 +79,11 @@ export const PRESETS: readonly Preset[] = [
     label: 'AWS (aws configure export-credentials)',
     detail: 'keys of a profile, with their end; for AWS signatures',
     questions: [{ prompt: 'The profile. Empty: the default one.', placeholder: 'work', optional: true }],
-    build: ([profile]) => ({ command: 'aws', args: ['configure', 'export-credentials', '--format', 'process', ...when('--profile', profile)], format: 'aws' }),
+    build: ([profile]) => ({
+      command: 'aws',
+      args: ['configure', 'export-credentials', '--format', 'process', ...when('--profile', profile)],
+      format: 'aws',
+    }),
   },
   {
     id: 'vault',

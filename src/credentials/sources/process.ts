@@ -104,7 +104,11 @@ export function runProgram(run: ProgramRun): Promise<string> {
       reject(
         failed(
           who,
-          code === 'ENOENT' ? 'was not found on the PATH, or its folder is gone' : code === 'EACCES' ? 'may not be run' : 'could not be started',
+          code === 'ENOENT'
+            ? 'was not found on the PATH, or its folder is gone'
+            : code === 'EACCES'
+              ? 'may not be run'
+              : 'could not be started',
         ),
       );
     });

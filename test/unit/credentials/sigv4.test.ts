@@ -109,7 +109,9 @@ describe('AWS Signature Version 4', () => {
       );
       assert.match(
         signed['authorization'] ?? '',
-        new RegExp(`^AWS4-HMAC-SHA256 Credential=${accessKeyId}/20150830/us-east-1/service/aws4_request, SignedHeaders=\\S+, Signature=${signature}$`),
+        new RegExp(
+          `^AWS4-HMAC-SHA256 Credential=${accessKeyId}/20150830/us-east-1/service/aws4_request, SignedHeaders=\\S+, Signature=${signature}$`,
+        ),
       );
       assert.equal(signed['x-amz-date'], '20150830T123600Z');
       assert.equal(signed['x-amz-security-token'], sessionToken);
