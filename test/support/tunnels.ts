@@ -74,9 +74,14 @@ export class Scene {
     return this.#outside;
   }
 
+  /** Closes the windows, and leaves server and state as they are. */
+  async closeTunnels(): Promise<void> {
+    for (const tunnel of this.#tunnels.splice(0)) await tunnel.close();
+  }
+
   async close(): Promise<void> {
     this.#outside?.close();
-    for (const tunnel of this.#tunnels) await tunnel.close();
+    await this.closeTunnels();
     await this.server.stop();
     this.state.remove();
   }

@@ -15,7 +15,17 @@ describe('inject', () => {
     const query = inject(url, { kind: 'query', name: 'key' }, secret);
     assert.deepEqual([query.url.searchParams.get('key'), query.url.searchParams.get('x'), query.headers], ['se cret/+&=ü', '1', {}]);
     assert.equal(url.search, '?x=1');
+    assert.equal(
+      inject(url, { kind: 'header', name: 'Authorization', template: 'token {secret}' }, secret).headers['authorization'],
+      'token se cret/+&=ü',
+    );
+    assert.equal(inject(url, { kind: 'cookie', name: 'sid' }, new Secret('abc')).cookie, 'sid=abc');
+    const given = inject(url, { kind: 'basic' }, secret, { username: new Secret('them') }).headers['authorization'] ?? '';
+    assert.equal(Buffer.from(given.replace('Basic ', ''), 'base64').toString(), 'them:se cret/+&=ü');
   });
+
+  it('puts a value that looks like the mark of a template in as it is', () =>
+    assert.equal(inject(url, { kind: 'header', name: 'x', template: 'a {secret}' }, new Secret('$&$1')).headers['x'], 'a $&$1'));
 });
 
 describe('Placement', () => {
