@@ -50,6 +50,8 @@ function productBundles(production: boolean): BuildOptions[] {
   return [
     { ...product, entryPoints: { extension: 'src/extension.ts' }, external: ['vscode'] },
     { ...product, entryPoints: { bridge: 'src/bridge/main.ts' } },
+    // A thread of the extension: it searches large messages.
+    { ...product, entryPoints: { inspection: 'src/inspection/searchThread.ts' } },
   ];
 }
 

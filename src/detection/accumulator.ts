@@ -1,6 +1,6 @@
 import type { KnownSecrets } from './knownSecrets.ts';
 
-/** A secret of which too much has passed in parts. */
+/** A secret of which too much has passed in parts, and of which a text holds another one. */
 export interface Accumulated {
   readonly id: string;
   /** Share of its bytes that passed, 0 to 1. */
@@ -18,12 +18,12 @@ const MAX_STREAMS = 64;
 interface Covered {
   readonly bytes: Uint8Array;
   count: number;
-  told: boolean;
 }
 
 /**
  * Adds up the parts of secrets that pass in one session, each too short to be stopped by itself (down to eight letters or digits), or cut
- * between two texts. Tells once of each secret of which more than a share has passed.
+ * between two texts. Tells of a secret when more than a share of it has passed, and from then on whenever a text holds a part of it: the
+ * caller that stopped the one text will see it again.
  */
 export class Accumulator {
   readonly #secrets: KnownSecrets;
@@ -37,7 +37,7 @@ export class Accumulator {
     this.#threshold = threshold;
   }
 
-  /** Takes the next text of a stream, such as the arguments of one tool. Gives the secrets that now have passed the threshold. */
+  /** Takes the next text of a stream, such as the arguments of one tool. Gives the secrets in it that have passed the threshold. */
   add(text: Buffer, stream = '', only?: (id: string) => boolean): readonly Accumulated[] {
     const carried = this.#carried.get(stream);
     const whole = carried ? Buffer.concat([carried, text]) : text;
@@ -45,7 +45,8 @@ export class Accumulator {
     this.#carried.set(stream, Buffer.from(whole.subarray(Math.max(0, whole.length - CARRIED_BYTES))));
     if (this.#carried.size > MAX_STREAMS) for (const oldest of this.#carried.keys()) if (this.#carried.delete(oldest)) break;
 
-    const out: Accumulated[] = [];
+    const held = new Map<string, number>();
+    const covering = new Map<string, Covered>();
     for (const { id, core, coreBytes, from, to } of this.#secrets.parts(whole, only)) {
       const covered = this.#coveredOf(id, core, coreBytes);
       for (let i = from; i < to; i++) {
@@ -53,10 +54,18 @@ export class Accumulator {
         covered.bytes[i] = 1;
         covered.count++;
       }
-      const fraction = covered.count / coreBytes;
-      if (covered.told || fraction < this.#threshold || covered.count < Math.min(MIN_COVERED_BYTES, coreBytes)) continue;
-      covered.told = true;
-      out.push({ id, fraction });
+      held.set(id, (held.get(id) ?? 0) + to - from);
+      const most = covering.get(id);
+      if (!most || covered.count / covered.bytes.length > most.count / most.bytes.length) covering.set(id, covered);
+    }
+    if (held.size === 0) return [];
+    // What the last text brought along was told of then.
+    if (carried) for (const { id, from, to } of this.#secrets.parts(carried, only)) held.set(id, (held.get(id) ?? 0) - (to - from));
+    const out: Accumulated[] = [];
+    for (const [id, { bytes, count }] of covering) {
+      const fraction = count / bytes.length;
+      if ((held.get(id) ?? 0) > 0 && fraction >= this.#threshold && count >= Math.min(MIN_COVERED_BYTES, bytes.length))
+        out.push({ id, fraction });
     }
     return out;
   }
@@ -76,7 +85,7 @@ export class Accumulator {
     if (!ofId) this.#covered.set(id, (ofId = new Map<number, Covered>()));
     let covered = ofId.get(core);
     // Another value under the same id is another secret.
-    if (covered?.bytes.length !== bytes) ofId.set(core, (covered = { bytes: new Uint8Array(bytes), count: 0, told: false }));
+    if (covered?.bytes.length !== bytes) ofId.set(core, (covered = { bytes: new Uint8Array(bytes), count: 0 }));
     return covered;
   }
 }

@@ -1,23 +1,15 @@
 import { isUtf8 } from 'node:buffer';
 import type { Finding } from '../mcp/finding.ts';
-import { JsonFault, JsonReader, MAX_RESULT_DEPTH, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
+import type { LeakDecisions, LeakPlace } from './leakDecisions.ts';
+import { DEFAULT_LEAK_POLICY, leakAction, type LeakAction, type LeakPolicy } from './leakPolicy.ts';
+import type { OutputSchema } from './outputSchemas.ts';
+import { isCanary } from './canaryId.ts';
+import { redact, type Removal } from './redaction.ts';
+import { pointerOf } from './scalars.ts';
+import { Search, type Found, type Hit, type Part, type Wanted } from './search.ts';
+import { LARGE_BYTES, type SecretSearch } from './secretSearch.ts';
 
-/** A place where a known secret stands, in bytes, and how it is written. */
-export interface FoundSecret {
-  readonly start: number;
-  readonly end: number;
-  readonly id: string;
-  readonly form: string;
-}
-
-/** Finds known secrets by their value. */
-export interface SecretFinder {
-  readonly size: number;
-  /** Whether one of them holds a character that JSON writes as an escape. */
-  readonly holdEscapable: boolean;
-  some(fits: (id: string) => boolean): boolean;
-  find(text: Buffer, only?: (id: string) => boolean): readonly FoundSecret[];
-}
+export { redactionMark } from './marks.ts';
 
 /** What inspection made of a piece of content. */
 export interface Inspected {
@@ -28,217 +20,334 @@ export interface Inspected {
   readonly blocked?: boolean;
 }
 
-/** Text that stands for a secret that was taken out. The model reads it, so it says what happened. */
-export function redactionMark(credential: string): string {
-  return `⟦culvert: ${credential} redacted⟧`;
+/** Where something passes, and how. */
+export interface Passing extends LeakPlace {
+  readonly serverLabel: string;
+  /** What the tool promises of its structured results. */
+  readonly schema?: OutputSchema | undefined;
 }
 
-const BACKSLASH = 0x5c;
-const ESCAPED_CHARACTER = Buffer.from('\\u');
+/** What an {@link Inspector} works with. */
+export interface InspectorOptions {
+  readonly secrets: SecretSearch;
+  /** Name of a secret by its id, for marks and findings. */
+  readonly nameOf: (id: string) => string;
+  readonly policy?: () => LeakPolicy;
+  readonly decisions?: LeakDecisions | undefined;
+}
+
+/** What of a request must not go to a server without a word. */
+export interface Outgoing {
+  /** Secrets that belong elsewhere: they stop the call. */
+  readonly foreign: readonly Finding[];
+  /** Values that look like secrets: the user is asked about them. */
+  readonly doubtful: readonly Finding[];
+  /** What is only told. */
+  readonly reported: readonly Finding[];
+}
+
 const NONE: readonly Finding[] = [];
-const ESCAPED_SLASH = Buffer.from('\\/');
+/** For showing and recording: nobody’s policy lets anything through there. */
+const ANYWHERE: Passing = { server: '', serverLabel: '', tool: undefined, workspace: undefined };
+const INCOMING: Wanted = { hidden: true };
+const SECRETS: Wanted = { hidden: false };
+
+/**
+ * Members of messages that only servers read: they come back as they went out. A handle that looks like a token is none of the model’s
+ * business, and changed it would be good for nothing. Values of the vault are taken out of them all the same.
+ */
+const HANDLES = new Set(
+  [
+    ['id'],
+    ['result', 'nextCursor'],
+    ['result', 'requestState'],
+    ['result', 'taskId'],
+    ['result', 'task', 'taskId'],
+    ['params', 'cursor'],
+    ['params', 'requestState'],
+    ['params', 'taskId'],
+    ['params', 'requestId'],
+    ['params', 'progressToken'],
+    ['params', '_meta', 'progressToken'],
+    ['params', '_meta', 'traceparent'],
+  ].map((path) => path.join('/')),
+);
 
 /** Looks at everything that passes and takes out what must not. */
 export class Inspector {
-  readonly #secrets: SecretFinder;
-  readonly #nameOf: (id: string) => string;
+  readonly #options: InspectorOptions;
+  readonly #search: Search;
 
-  /** `nameOf` gives the name of a secret by its id, for marks and findings. */
-  constructor(secrets: SecretFinder, nameOf: (id: string) => string) {
-    this.#secrets = secrets;
-    this.#nameOf = nameOf;
+  constructor(options: InspectorOptions) {
+    this.#options = options;
+    this.#search = new Search(options.secrets.detectors);
   }
 
-  /** One JSON message on its way to the agent: every known secret, in any string, key or number, becomes a mark. */
-  message(bytes: Buffer): Inspected {
-    const raw = this.#secrets.find(bytes);
-    const escaped = bytes.includes(BACKSLASH) && (raw.length > 0 || this.#mayHide(bytes));
-    if (raw.length === 0 && !escaped) return { bytes, findings: [] };
-    let tokens: Span[];
-    try {
-      tokens = scalarsOf(bytes);
-    } catch (error) {
-      if (!(error instanceof JsonFault)) throw error;
-      // No JSON parser reads this, unless it is only too deep for ours: then nothing of it may pass unseen.
-      if (error.kind === 'syntax') return this.text(bytes);
-      return { bytes: Buffer.from('"⟦culvert: message nested too deep to be checked⟧"', 'utf8'), findings: [], blocked: true };
-    }
-    const findings: Finding[] = [];
-    const edits: Edit[] = [];
-    const touched = new Set<Span>();
-    if (escaped) {
-      for (const token of tokens) {
-        if (!isEscapedString(bytes, token)) continue;
-        const text = Buffer.from(JSON.parse(bytes.toString('utf8', token.start, token.end)) as string, 'utf8');
-        const matches = this.#secrets.find(text);
-        if (matches.length === 0) continue;
-        touched.add(token);
-        edits.push({ span: token, replacement: JSON.stringify(this.#mark(text, matches, findings).toString('utf8')) });
-      }
-    }
-    let at = 0;
-    for (const match of raw) {
-      while (at < tokens.length && (tokens[at] as Span).end <= match.start) at++;
-      const token = tokens[at];
-      // What a string with escapes holds was looked at above, as every reader will read it; its raw bytes say something else.
-      if (token && (touched.has(token) || isEscapedString(bytes, token)) && match.start >= token.start && match.end <= token.end) continue;
-      if (!token || match.start < token.start || match.end > token.end) {
-        // A secret that lies across tokens can't be cut out of JSON: nothing of the message may pass.
-        findings.push(this.#finding(match, 'blocked'));
-        return { bytes: Buffer.from(JSON.stringify(redactionMark(this.#nameOf(match.id))), 'utf8'), findings, blocked: true };
-      }
-      findings.push(this.#finding(match, 'redacted'));
-      const mark = JSON.stringify(redactionMark(this.#nameOf(match.id)));
-      if (bytes[token.start] === 0x22)
-        edits.push({
-          span: { start: Math.max(match.start, token.start + 1), end: Math.min(match.end, token.end - 1) },
-          replacement: mark.slice(1, -1),
-        });
-      else if (!touched.has(token)) {
-        touched.add(token);
-        edits.push({ span: token, replacement: mark });
-      }
-    }
-    return { bytes: applyEdits(bytes, edits), findings };
+  /** One JSON message on its way to the agent: what must not pass becomes a mark, in any string, key or number. */
+  message(bytes: Buffer, where: Passing = ANYWHERE): Inspected {
+    return this.settle(bytes, this.#search.message(bytes, where === ANYWHERE ? SECRETS : INCOMING), where);
+  }
+
+  /** The same, once the rules are loaded, and in a thread where the message is large: never holds this thread for long. */
+  look(bytes: Buffer, where: Passing): Inspected | Promise<Inspected> {
+    const { secrets } = this.#options;
+    const loading = secrets.ready();
+    if (bytes.length <= LARGE_BYTES) return loading ? loading.then(() => this.message(bytes, where)) : this.message(bytes, where);
+    return this.#lookAtLarge(bytes, where);
+  }
+
+  async #lookAtLarge(bytes: Buffer, where: Passing): Promise<Inspected> {
+    const { secrets } = this.#options;
+    const first = this.settle(bytes, await secrets.large(bytes, INCOMING), where, false);
+    if (first.bytes === bytes || first.blocked === true) return first;
+    const left = (await secrets.large(first.bytes, SECRETS)).hits.filter(({ kind }) => kind === 'known');
+    return left.length === 0 ? first : { ...first, bytes: this.#withoutWhole(first.bytes, left, where) };
   }
 
   /** Content that is no JSON (an error page, a stray line): marks in place. */
-  text(bytes: Buffer): Inspected {
-    const matches = this.#secrets.find(bytes);
-    if (matches.length === 0) return { bytes, findings: [] };
-    const findings: Finding[] = [];
-    return { bytes: this.#mark(bytes, matches, findings), findings };
+  text(bytes: Buffer, where: Passing = ANYWHERE): Inspected {
+    return this.settle(bytes, this.#search.text(bytes, where === ANYWHERE ? SECRETS : INCOMING), where);
+  }
+
+  /** What is done about what a search found in `bytes`. */
+  settle(bytes: Buffer, found: Found, where: Passing, verify = true): Inspected {
+    if (found.hits.length === 0 && found.complete && found.tooDeep !== true) return { bytes, findings: NONE };
+    if (found.tooDeep === true) return { ...blockedBy('message nested too deep to be checked'), findings: NONE };
+    const findings = new Findings('to-agent');
+    if (!found.complete) findings.add(NOT_COMPLETE, 'reported');
+    const removals: Removal[] = [];
+    let blockedFor: string | undefined;
+    for (const hit of found.hits) {
+      const action = this.#actionFor(hit, where);
+      if (action === 'off') continue;
+      const does = action === 'warn' ? 'reported' : action === 'block' ? 'blocked' : hit.kind === 'hidden' ? 'stripped' : 'redacted';
+      findings.add(this.#describe(hit), does, hit.parts[0]?.path);
+      if (action === 'block') blockedFor ??= this.#nameFor(hit);
+      if (action === 'redact') removals.push({ parts: hit.parts, name: hit.kind === 'hidden' ? '' : this.#nameFor(hit) });
+    }
+    if (blockedFor !== undefined) return { ...blockedBy(`${blockedFor}: blocked`), findings: findings.list() };
+    if (removals.length === 0) return { bytes, findings: findings.list() };
+    const out = this.#withoutAll(bytes, removals, where, verify && found.hits.some(({ kind }) => kind === 'known'));
+    return out
+      ? { bytes: out, findings: findings.list() }
+      : { ...blockedBy('a secret that can’t be taken out'), findings: findings.list() };
   }
 
   /** Values of headers on their way to the agent. */
-  headers(headers: Readonly<Record<string, string | string[]>>): {
+  headers(
+    headers: Readonly<Record<string, string | string[]>>,
+    where: Passing = ANYWHERE,
+  ): {
     readonly headers: Readonly<Record<string, string | string[]>>;
     readonly findings: readonly Finding[];
   } {
     let all = '';
-    for (const name in headers) all += `${String(headers[name])}\n`;
-    if (this.#secrets.find(Buffer.from(all, 'latin1')).length === 0) return { headers, findings: NONE };
-    const findings: Finding[] = [];
-    const clean = (value: string) => {
-      const matches = this.#secrets.find(Buffer.from(value, 'latin1'));
-      for (const match of matches) findings.push(this.#finding(match, 'redacted'));
-      return matches.length > 0 ? '[culvert: redacted]' : value;
+    for (const name in headers) all += `${name}: ${String(headers[name])}\n`;
+    if (this.#search.text(Buffer.from(all, 'latin1'), SECRETS).hits.length === 0) return { headers, findings: NONE };
+    const findings = new Findings('to-agent');
+    const clean = (name: string, value: string) => {
+      const text = `${name}: ${value}`;
+      // What the protocol sets is a handle, and opaque by design; secrets of the vault are taken out of it too.
+      const hits = this.#search
+        .text(Buffer.from(text, 'latin1'), SECRETS)
+        .hits.filter((hit) => hit.kind === 'known' || !name.startsWith('mcp-'));
+      let out = value;
+      for (const hit of hits) {
+        const action = this.#actionFor(hit, where);
+        if (action === 'off') continue;
+        findings.add(this.#describe(hit), action === 'warn' ? 'reported' : 'redacted', ['headers', name]);
+        if (action !== 'warn') out = '[culvert: redacted]';
+      }
+      return out;
     };
     const out: Record<string, string | string[]> = {};
-    for (const [name, value] of Object.entries(headers)) out[name] = Array.isArray(value) ? value.map(clean) : clean(value);
-    return { headers: out, findings };
+    for (const [name, value] of Object.entries(headers))
+      out[name] = Array.isArray(value) ? value.map((item) => clean(name, item)) : clean(name, value);
+    return { headers: out, findings: findings.list() };
   }
 
   /**
-   * A message on its way to a server: which of the secrets that must not go there it holds. `foreign` tells by id. `scope` is text
-   * beside the body, such as header values.
+   * A message on its way to a server, and the text beside it (header values): what of it must not go there. `foreign` tells by id which
+   * secrets belong elsewhere.
    */
-  outgoing(bytes: Buffer, beside: string, foreign: (id: string) => boolean): readonly Finding[] {
-    if (!this.#secrets.some(foreign)) return [];
-    const matches = [...this.#secrets.find(bytes, foreign), ...this.#secrets.find(Buffer.from(beside, 'utf8'), foreign)];
-    if (bytes.includes(BACKSLASH) && this.#mayHide(bytes)) {
-      for (const token of scalarsOf(bytes)) {
-        if (!isEscapedString(bytes, token)) continue;
-        matches.push(
-          ...this.#secrets.find(Buffer.from(JSON.parse(bytes.toString('utf8', token.start, token.end)) as string, 'utf8'), foreign),
-        );
-      }
+  outgoing(bytes: Buffer, beside: string, foreign: (id: string) => boolean, where: Passing = ANYWHERE): Outgoing {
+    const stranger = this.#strangers(foreign);
+    return this.#settleOutgoing(
+      this.#search.message(bytes, SECRETS),
+      [...this.#search.message(bytes, stranger).hits, ...this.#knownBeside(beside, stranger)],
+      where,
+    );
+  }
+
+  /** The secrets that belong elsewhere are searched for by themselves: one that is in the server’s own, or beside it, counts too. */
+  #strangers(foreign: (id: string) => boolean): Wanted {
+    return { hidden: false, only: this.#options.secrets.ids.filter(foreign) };
+  }
+
+  #settleOutgoing({ hits, complete, tooDeep }: Found, strange: readonly Hit[], where: Passing): Outgoing {
+    const stopped = new Findings('to-server');
+    const doubtful = new Findings('to-server');
+    const reported = new Findings('to-server');
+    if (!complete || tooDeep === true) reported.add(NOT_COMPLETE, 'reported');
+    for (const hit of strange)
+      stopped.add(this.#describe(hit), 'blocked', hit.parts[0]?.kind === 'text' ? ['headers'] : hit.parts[0]?.path);
+    for (const hit of hits) {
+      if (hit.kind === 'known') continue;
+      const path = hit.parts[0]?.path;
+      const action = this.#actionFor(hit, where);
+      if (action === 'off') continue;
+      if (action === 'warn') reported.add(this.#describe(hit), 'reported', path);
+      else (action === 'block' ? stopped : doubtful).add(this.#describe(hit), 'blocked', path);
     }
-    const seen = new Map<string, Finding>();
-    for (const match of matches) seen.set(`${match.id} ${match.form}`, { ...this.#finding(match, 'blocked'), direction: 'to-server' });
-    return [...seen.values()];
+    return { foreign: stopped.list(), doubtful: doubtful.list(), reported: reported.list() };
   }
 
-  /** Whether neither a message nor the texts beside it hold a known secret, of whatever origin. */
+  /** Whether neither a message nor the texts beside it hold a secret, of whatever origin. */
   isClean(bytes: Buffer, beside: string): boolean {
-    if (this.#secrets.size === 0) return true;
-    const { findings, blocked } = this.message(bytes);
-    return findings.length === 0 && blocked !== true && this.#secrets.find(Buffer.from(beside, 'utf8')).length === 0;
+    return holdsNone(this.#search.message(bytes, SECRETS)) && this.#knownBeside(beside).length === 0;
   }
 
-  /** The same text with every known secret replaced, for showing and recording. */
+  /** The same for a large message: does not hold this thread. */
+  async isCleanSoon(bytes: Buffer, beside: string): Promise<boolean> {
+    return holdsNone(await this.#options.secrets.large(bytes, SECRETS)) && this.#knownBeside(beside).length === 0;
+  }
+
+  /** What of a large message must not go to a server: like {@link outgoing}. */
+  async outgoingSoon(bytes: Buffer, beside: string, foreign: (id: string) => boolean, where: Passing): Promise<Outgoing> {
+    const { secrets } = this.#options;
+    const stranger = this.#strangers(foreign);
+    const [all, strange] = [await secrets.large(bytes, SECRETS), await secrets.large(bytes, stranger)];
+    return this.#settleOutgoing(all, [...strange.hits, ...this.#knownBeside(beside, stranger)], where);
+  }
+
+  /** The same text with every secret replaced, for showing and recording. */
   redactForDisplay(text: string): string {
     const bytes = Buffer.from(text, 'utf8');
     return isUtf8(bytes) ? this.message(bytes).bytes.toString('utf8') : '';
   }
 
-  /** The same plain data with every known secret replaced in its texts: an agent can put one into a name as well as into arguments. */
+  /** The same plain data with every secret replaced in its texts: an agent can put one into a name as well as into arguments. */
   redactPlain<T>(data: T): T {
-    if (this.#secrets.size === 0) return data;
-    const inspected = this.message(Buffer.from(JSON.stringify(data), 'utf8'));
-    if (inspected.findings.length === 0) return data;
+    const bytes = Buffer.from(JSON.stringify(data), 'utf8');
+    const inspected = this.message(bytes);
+    if (inspected.bytes === bytes) return data;
     if (inspected.blocked === true) throw new Error('The record of this call would hold a secret that can’t be taken out.');
     return JSON.parse(inspected.bytes.toString('utf8')) as T;
   }
 
-  /**
-   * Whether escapes could hide a secret from a search of the raw bytes: `\\uXXXX` can stand for any character, `\\/` for a slash; the other
-   * escapes stand for characters that only unusual secrets hold.
-   */
-  #mayHide(bytes: Buffer): boolean {
-    return this.#secrets.holdEscapable || bytes.includes(ESCAPED_CHARACTER) || bytes.includes(ESCAPED_SLASH);
+  /** Redacts, and looks again: where something of a known secret is left, the strings that hold it go as a whole. `undefined`: not even then. */
+  #withoutAll(bytes: Buffer, removals: readonly Removal[], where: Passing, verify: boolean): Buffer | undefined {
+    const out = redact(bytes, removals, where.schema);
+    const left = verify ? this.#knownIn(out) : [];
+    if (left.length === 0) return out;
+    const again = this.#withoutWhole(out, left, where);
+    return this.#knownIn(again).length === 0 ? again : undefined;
   }
 
-  #mark(text: Buffer, matches: readonly FoundSecret[], findings: Finding[]): Buffer {
-    return applyEdits(
-      text,
-      matches.map((match) => {
-        findings.push(this.#finding(match, 'redacted'));
-        return { span: match, replacement: redactionMark(this.#nameOf(match.id)) };
-      }),
-    );
+  #withoutWhole(bytes: Buffer, hits: readonly Hit[], { schema }: Passing): Buffer {
+    const removals = hits.map((hit) => ({ parts: hit.parts, name: this.#nameFor(hit) }));
+    return redact(bytes, removals, schema, true);
   }
 
-  #finding(match: FoundSecret, action: Finding['action']): Finding {
-    return { rule: 'known-secret', severity: 'high', subject: this.#nameOf(match.id), direction: 'to-agent', form: match.form, action };
+  /** Headers hold handles that look like tokens by design: only what the vault knows counts in them. */
+  #knownBeside(beside: string, wanted: Wanted = { hidden: false, only: this.#options.secrets.ids }): readonly Hit[] {
+    return this.#search.text(Buffer.from(beside, 'utf8'), wanted).hits;
   }
-}
 
-function isEscapedString(bytes: Buffer, token: Span): boolean {
-  return bytes[token.start] === 0x22 && bytes.subarray(token.start, token.end).includes(BACKSLASH);
-}
+  #knownIn(bytes: Buffer): readonly Hit[] {
+    return this.#search.message(bytes, SECRETS).hits.filter(({ kind }) => kind === 'known');
+  }
 
-/** Every string (keys too), number and literal of a JSON text, in order. */
-function scalarsOf(bytes: Buffer): Span[] {
-  const out: Span[] = [];
-  const reader = new JsonReader(bytes, { duplicates: 'allow' });
-  const visit = (at: number, depth: number): number => {
-    switch (valueKind(bytes, at)) {
-      case 'object': {
-        let i = reader.skipSpace(at + 1);
-        if (depth >= MAX_RESULT_DEPTH) throw new JsonFault('depth', at, 'nested too deep');
-        while (bytes[i] !== 0x7d) {
-          if (bytes[i] !== 0x22) throw new JsonFault('syntax', i, 'expected a key');
-          const end = reader.skipString(i);
-          out.push({ start: i, end });
-          i = reader.skipSpace(end);
-          if (bytes[i] !== 0x3a) throw new JsonFault('syntax', i, 'expected a colon');
-          i = reader.skipSpace(visit(reader.skipSpace(i + 1), depth + 1));
-          if (bytes[i] === 0x2c) i = reader.skipSpace(i + 1);
-          else if (bytes[i] !== 0x7d) throw new JsonFault('syntax', i, 'expected a comma or a closing brace');
-        }
-        return i + 1;
-      }
-      case 'array': {
-        let i = reader.skipSpace(at + 1);
-        if (depth >= MAX_RESULT_DEPTH) throw new JsonFault('depth', at, 'nested too deep');
-        while (bytes[i] !== 0x5d) {
-          i = reader.skipSpace(visit(i, depth + 1));
-          if (bytes[i] === 0x2c) i = reader.skipSpace(i + 1);
-          else if (bytes[i] !== 0x5d) throw new JsonFault('syntax', i, 'expected a comma or a closing bracket');
-        }
-        return i + 1;
-      }
-      default: {
-        const end = reader.skipValue(at, 0);
-        out.push({ start: at, end });
-        return end;
-      }
+  #actionFor(hit: Hit, where: Passing): LeakAction {
+    const policy = this.#options.policy?.() ?? DEFAULT_LEAK_POLICY;
+    const internal = where === ANYWHERE;
+    if (hit.kind === 'known' || hit.kind === 'hidden')
+      return leakAction(internal ? DEFAULT_LEAK_POLICY : policy, where.serverLabel, hit.tier);
+    if (internal) return DEFAULT_LEAK_POLICY.tiers[hit.tier];
+    const action = leakAction(policy, where.serverLabel, hit.tier);
+    if (action === 'off' || policy.ignoredRules.has(hit.id) || hit.parts.every(isHandle)) return 'off';
+    const { decisions } = this.#options;
+    return decisions?.isHarmless(hit.id, decisions.digestOf(hit.value), where) === true ? 'off' : action;
+  }
+
+  #nameFor(hit: Hit): string {
+    return hit.kind === 'known' ? this.#options.nameOf(hit.id) : hit.id;
+  }
+
+  #describe(hit: Hit): Described {
+    const { decisions, nameOf } = this.#options;
+    switch (hit.kind) {
+      case 'known':
+        return isCanary(hit.id)
+          ? { rule: 'canary', severity: 'high', subject: nameOf(hit.id), form: hit.form, tier: 'canary' }
+          : { rule: 'known-secret', severity: 'high', subject: nameOf(hit.id), form: hit.form, tier: 'known' };
+      case 'hidden':
+        return {
+          rule: 'hidden-text',
+          severity: SPEAKING.has(hit.id) ? 'medium' : 'low',
+          subject: hit.title,
+          form: hit.form,
+          tier: 'hidden',
+        };
+      case 'pattern':
+        return {
+          rule: hit.id,
+          severity: hit.tier === 'exact' ? 'high' : hit.tier === 'structured' ? 'medium' : 'low',
+          subject: hit.title,
+          form: hit.form,
+          tier: hit.tier,
+          ...(decisions ? { digest: decisions.digestOf(hit.value) } : {}),
+        };
     }
-  };
-  // Readers of HTTP bodies drop a byte order mark.
-  const begin = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
-  const end = visit(reader.skipSpace(begin), 0);
-  if (reader.skipSpace(end) !== bytes.length) throw new JsonFault('syntax', end, 'something follows the value');
-  return out;
+  }
+}
+
+type Described = Omit<Finding, 'direction' | 'action' | 'path'>;
+
+/** Kinds of hidden text that can speak to a model. */
+const SPEAKING: ReadonlySet<string> = new Set(['tag characters', 'variation selectors', 'direction controls']);
+
+const NOT_COMPLETE: Described = {
+  rule: 'not-fully-scanned',
+  severity: 'low',
+  subject: 'a message too large or too deeply encoded to be read in full',
+  form: 'over the budget',
+  tier: 'notice',
+};
+
+/** Findings of one message: one for each thing and place. */
+class Findings {
+  readonly #direction: Finding['direction'];
+  readonly #byKey = new Map<string, Finding>();
+
+  constructor(direction: Finding['direction']) {
+    this.#direction = direction;
+  }
+
+  add(what: Described, action: Finding['action'], path?: readonly (string | number)[]): void {
+    const pointer = path && path.length > 0 ? (path[0] === 'headers' ? path.join('/') : pointerOf(path)) : undefined;
+    const key = JSON.stringify([what.rule, what.subject, what.form, what.digest, pointer]);
+    if (this.#byKey.has(key) || this.#byKey.size >= MAX_FINDINGS_PER_MESSAGE) return;
+    this.#byKey.set(key, { ...what, direction: this.#direction, action, ...(pointer === undefined ? {} : { path: pointer }) });
+  }
+
+  list(): readonly Finding[] {
+    return [...this.#byKey.values()];
+  }
+}
+
+/** More in one message are redacted all the same, and not told one by one. */
+const MAX_FINDINGS_PER_MESSAGE = 200;
+
+/** Whether nothing was found that a record must not hold. */
+function holdsNone({ hits, tooDeep }: Found): boolean {
+  return tooDeep !== true && hits.every((hit) => hit.tier === 'generic' || (hit.kind === 'pattern' && hit.parts.every(isHandle)));
+}
+
+function isHandle({ kind, path }: Part): boolean {
+  return kind !== 'key' && HANDLES.has(path.join('/'));
+}
+
+function blockedBy(what: string): Pick<Inspected, 'bytes' | 'blocked'> {
+  return { bytes: Buffer.from(JSON.stringify(`⟦culvert: ${what}⟧`), 'utf8'), blocked: true };
 }

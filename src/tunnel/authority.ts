@@ -10,6 +10,7 @@ import { asksForAccess } from './accessRequests.ts';
 import { argumentsOf, digestOfArguments } from './callArguments.ts';
 import type { Core } from './core.ts';
 import type { Passage } from './passage.ts';
+import { lookAhead } from './outgoing.ts';
 import { argumentsText } from './recording.ts';
 import type { Session } from './sessions.ts';
 import type { StagesOptions } from './stages.ts';
@@ -135,6 +136,7 @@ async function ask(x: Passage, options: StagesOptions): Promise<Decision> {
   if (x.message?.kind !== 'request')
     return denyBy('no-grant', 'This needs the user’s permission each time, and a notification can’t wait for it.');
   await core.ready();
+  await lookAhead(x, core);
   const what = {
     principal: { ...callerOf(x, options) },
     call: callOf(x, options),

@@ -17,10 +17,11 @@ import { DisposableStore, toDisposable, type Disposable } from '../common/dispos
 import type { Clock } from '../common/clock.ts';
 import { VaultError, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
-import { PlainSecrets } from '../detection/plainSecrets.ts';
-import { FindingLog } from '../inspection/findingLog.ts';
-import { Inspector } from '../inspection/inspector.ts';
-import { LeakDecisions } from '../inspection/leakDecisions.ts';
+import type { Worker } from 'node:worker_threads';
+import type { FindingLog } from '../inspection/findingLog.ts';
+import type { Inspector } from '../inspection/inspector.ts';
+import { LeakGuard } from '../inspection/leakGuard.ts';
+import type { LeakAsker } from '../inspection/leakQuestions.ts';
 import { ToolCatalog } from '../integrity/toolCatalog.ts';
 import type { Server } from '../mcp/server.ts';
 import { Database } from '../store/database.ts';
@@ -56,6 +57,10 @@ export interface CoreOptions {
   readonly approver: Approver;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Who is asked about calls that hold what looks like a secret. Default: nobody, so that they are denied. */
+  readonly leakAsker?: LeakAsker;
+  /** Starts the thread that searches large messages (`inspection/searchThread.ts`). Default: none, they are searched in this one. */
+  readonly startInspectionThread?: () => Worker;
   /** Id of this window, for the record. */
   readonly window: string;
   /** Proxies on the way to authorization servers and vaults. Default: those of the environment. */
@@ -73,15 +78,13 @@ export class Core implements Disposable {
   /** Where values of credentials come from; adapters register theirs. */
   readonly sources: Sources;
   readonly catalog: ToolCatalog;
-  readonly inspector: Inspector;
-  readonly findings: FindingLog;
-  readonly leakDecisions: LeakDecisions;
+  /** What is searched for in what passes, what is done about it, and what was found. */
+  readonly leaks: LeakGuard;
   readonly audit: AuditLog;
   /** Answers questions about the record. */
   readonly index: ActivityIndex;
   /** Signatures, holds, and whatever else belongs to the record. */
   readonly record: RecordKeeping;
-  readonly #secrets = new PlainSecrets();
   readonly #options: CoreOptions;
   readonly #store = new DisposableStore();
   #learning: Promise<void> = Promise.resolve();
@@ -102,13 +105,17 @@ export class Core implements Disposable {
     const proxies = () => options.proxies?.() ?? process.env;
     this.#store.add(wireSources({ servers, access, credentials, sources, clock: options.clock, proxies }));
     this.catalog = this.#store.add(new ToolCatalog(db, key, generations, options.clock));
-    this.leakDecisions = this.#store.add(new LeakDecisions(db, key, generations, options.clock));
-    this.findings = this.#store.add(new FindingLog(db, options.clock, this.leakDecisions));
+    this.leaks = this.#store.add(
+      new LeakGuard({
+        ...{ db, key, generations, clock: options.clock, asker: options.leakAsker, startThread: options.startInspectionThread },
+        onProblem: (problem) => options.logger.warn(problem),
+        nameOf: (id) => this.nameOfSecret(id),
+      }),
+    );
     this.record = this.#store.add(new RecordKeeping({ ...options, db, key, generations, checkpoints }));
     this.audit = this.record.audit;
     this.index = this.record.index;
     this.approvals = this.#store.add(new Approvals(this.access, options.approver, options.clock));
-    this.inspector = new Inspector(this.#secrets, (id) => this.credentials.get(credentialOf(id))?.name ?? 'a credential');
     this.#store.add(
       this.access.onDidAct(({ given, revoked }) => {
         for (const grant of given)
@@ -168,7 +175,7 @@ export class Core implements Disposable {
       core.#generations = generations;
       // Before anything stands in the chain.
       await core.record.begin();
-      await core.ready();
+      await core.#learning;
       core.audit.act({
         act: 'started',
         window: options.window,
@@ -189,9 +196,23 @@ export class Core implements Disposable {
     return this.#options.stateFolder;
   }
 
-  /** Resolves when every sealed value is known to the inspector. */
+  get inspector(): Inspector {
+    return this.leaks.inspector;
+  }
+
+  get findings(): FindingLog {
+    return this.leaks.findings;
+  }
+
+  /** Resolves when every sealed value is known to the inspector, and what secrets look like: that is loaded when it is first needed. */
   async ready(): Promise<void> {
     await this.#learning;
+    await this.leaks.ready();
+  }
+
+  /** The name of a secret that was found, by the id under which it is known to the search. */
+  nameOfSecret(id: string): string {
+    return this.credentials.get(credentialOf(id))?.name ?? 'a credential';
   }
 
   /** Names of the credentials that go along to a server. */
@@ -233,7 +254,7 @@ export class Core implements Disposable {
       this.access.refresh();
       this.credentials.refresh();
       this.catalog.refresh();
-      this.leakDecisions.refresh();
+      this.leaks.decisions.refresh();
       this.findings.refresh();
       this.#reportTampering();
       this.#fault = '';
@@ -259,7 +280,7 @@ export class Core implements Disposable {
 
   /** Everything that keeps its rows under a MAC. */
   get #signedParts(): readonly { tampering(): readonly Tampering[]; forgetTampering(): void }[] {
-    return [this.servers, this.access, this.credentials, this.catalog, this.leakDecisions, this.record.hold];
+    return [this.servers, this.access, this.credentials, this.catalog, this.leaks.decisions, this.record.hold];
   }
 
   /** Signs the record and closes everything. What was granted until the window closes ends. */
@@ -321,12 +342,13 @@ export class Core implements Disposable {
    */
   recognise(id: string, revision: number | string, secret: Secret): void {
     const key = `${id}@${revision}`;
-    if (this.#secrets.has(key)) return;
-    this.#secrets.set(key, secret.expose());
+    const { secrets } = this.leaks;
+    if (secrets.has(key)) return;
+    secrets.learn(key, secret.expose());
     const known = this.#revisions.get(id) ?? [];
     this.#revisions.set(id, known);
     known.push(key);
-    if (known.length > MAX_KNOWN_REVISIONS) this.#secrets.delete(known.shift() ?? '');
+    if (known.length > MAX_KNOWN_REVISIONS) secrets.forget(known.shift() ?? '');
   }
 
   #repeat(ms: number, task: () => void): void {

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { Worker } from 'node:worker_threads';
 import type { StartingAccess } from '../authorization/access.ts';
 import type { Approver } from '../authorization/approvals.ts';
 import type { Placement } from '../credentials/credential.ts';
@@ -12,11 +13,16 @@ import { systemClock, type Clock } from '../common/clock.ts';
 import { newId } from '../common/identifiers.ts';
 import { silentLogger, type Logger } from '../common/logger.ts';
 import type { RuntimeEnvironment } from '../common/runtimeFolder.ts';
+import type { LeakPolicy } from '../inspection/leakPolicy.ts';
+import type { LeakAsker } from '../inspection/leakQuestions.ts';
 import type { Principal } from '../mcp/principal.ts';
 import { bindingOf, type Server, type UpstreamPlace } from '../mcp/server.ts';
 import { Core } from './core.ts';
 import type { Limits } from './limits.ts';
 import { Tunnel } from './tunnel.ts';
+
+/** Types are stripped without a word about it. */
+const THREAD_FLAGS = ['--disable-warning=ExperimentalWarning'];
 
 /** Options of {@link startTunnel}. Only `upstream` is needed. */
 export interface HeadlessOptions {
@@ -33,6 +39,9 @@ export interface HeadlessOptions {
   /** Who answers when a call asks. Default: nobody, so that it is denied when the time is over. */
   readonly approver?: Approver;
   readonly approvalTimeoutMs?: number;
+  /** Who is asked about calls that hold what looks like a secret. Default: nobody, so that they are denied. */
+  readonly leakAsker?: LeakAsker;
+  readonly leakPolicy?: LeakPolicy;
   /** Default: a socket. */
   readonly listen?: 'socket' | { readonly kind: 'loopback'; readonly port: number };
   /** Give the server the user's label and promise list changes, as the editor gets it. Default: false, the server's own words. */
@@ -82,10 +91,13 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
     stateFolder,
     secretStore: options.vault ?? new MemorySecretStore(),
     approver: options.approver ?? { ask: () => new Promise(() => undefined) },
+    ...(options.leakAsker ? { leakAsker: options.leakAsker } : {}),
+    startInspectionThread: () => new Worker(new URL('../inspection/searchThread.ts', import.meta.url), { env: {}, execArgv: THREAD_FLAGS }),
     clock,
     logger,
     window,
   });
+  if (options.leakPolicy) core.leaks.setPolicy(options.leakPolicy);
   const server = await ensureServer(core, options, clock);
   const presented = options.present ?? false;
   const tunnel = await Tunnel.open({

@@ -1,6 +1,7 @@
 import { createHash, hash } from 'node:crypto';
 import type { CredentialUse, Intent } from '../audit/record.ts';
 import { messageOf } from '../common/errors.ts';
+import { LARGE_BYTES } from '../inspection/secretSearch.ts';
 import { methodOf, type Exchange } from '../mcp/exchange.ts';
 import type { Span } from '../mcp/json.ts';
 import { findValue } from '../mcp/message.ts';
@@ -111,6 +112,7 @@ export async function recordOutcome(x: Passage, options: StagesOptions, answer: 
     core.findings.add(x.findings, {
       server: x.server.id,
       tool: tool === undefined ? undefined : core.inspector.redactForDisplay(tool),
+      workspace: x.principal.workspace,
       exchange: x.id,
     });
   } catch (error) {
@@ -202,7 +204,9 @@ export function isClean(x: Passage, core: Core): boolean {
 /** The arguments for reading, known secrets taken out; `undefined` if the message has none. */
 export function argumentsText(x: Passage, core: Core): string | undefined {
   const text = x.message && textOfArguments(x.message);
-  return text === undefined || isClean(x, core) ? text : core.inspector.redactForDisplay(text);
+  if (text === undefined || isClean(x, core)) return text;
+  // Nobody reads so much, and searching it would hold everybody up.
+  return x.body.length > LARGE_BYTES ? '"⟦culvert: large arguments that hold a secret⟧"' : core.inspector.redactForDisplay(text);
 }
 
 /** What of a request is not its body and could carry a secret all the same: header values, but for the capability. */

@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { messageOf } from '../common/errors.ts';
+import { ListMemory } from '../inspection/listMemory.ts';
+import type { Finding } from '../mcp/finding.ts';
 import { JSON_LINES_TYPES, JsonLineSplitter } from '../mcp/jsonLines.ts';
 import { JsonFault, JsonReader, MAX_RESULT_DEPTH, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
 import { findValue, idKey, readEnvelope } from '../mcp/message.ts';
@@ -13,6 +15,7 @@ import { offersRequests, requestTool } from './accessRequests.ts';
 import { ENDED, notForwarded, type Answer } from './answers.ts';
 import { callOf, callerOf, decideTask, grantOf, prospectOf } from './authority.ts';
 import { stateOf } from './continuations.ts';
+import { passingOf } from './outgoing.ts';
 import { enter, isHeld, type Passage } from './passage.ts';
 import { appendTool, limitCaching, presentServer, presentTasks, presentTools, type ToolView } from './presentation.ts';
 import { expectAnswer } from './sessions.ts';
@@ -30,6 +33,9 @@ export const KEEP_ALIVE_MS = 25_000;
  */
 export const MAX_HANDLE_BYTES = 64 * 1024;
 
+/** Findings that are kept of one exchange. What is found beyond is redacted all the same. */
+const MAX_FINDINGS = 2_000;
+
 const ERROR_KEY = Buffer.from('"error"');
 const IS_ERROR_KEY = Buffer.from('"isError"');
 const TASK_ID_KEY = Buffer.from('"taskId"');
@@ -45,7 +51,8 @@ type Role = 'answer' | 'other-answer' | 'message';
 export async function relay(x: Passage, options: StagesOptions): Promise<Answer> {
   const { upstream } = x;
   if (!upstream) return notForwarded(x, 500, 'There is no answer to bring.');
-  const cleaned = options.core.inspector.headers(sessionHeaders(x, options, headersToAgent(upstream.headers)));
+  const { core } = options;
+  const cleaned = core.inspector.headers(sessionHeaders(x, options, headersToAgent(upstream.headers)), passingOf(x, core));
   x.findings.push(...cleaned.findings);
   const mediaType = mediaTypeOf(upstream.headers);
   if (upstream.status < 300) {
@@ -92,7 +99,7 @@ async function relayWhole(
     return notForwarded(x, 200, `${x.server.label} answered with more than ${maxBytes / 1024 / 1024} MiB, which can’t be checked.`);
   enter(x, 'inspectIn', options.clock.monotonic());
   // Whatever its type: not every server names its JSON so, and text that is none is searched as text.
-  const out = bytes.length > 0 ? inspect(x, options, bytes) : bytes;
+  const out = bytes.length > 0 ? await inspect(x, options, bytes) : bytes;
   x.responseBytes = out.length;
   return { status, headers, body: out, sent: false, result: isError ? 'upstream-error' : 'ok' };
 }
@@ -100,9 +107,9 @@ async function relayWhole(
 /** How a stream is taken apart, and what of it goes on. */
 interface Framing {
   /** What a chunk completes, inspected, in order. */
-  push(chunk: Buffer): Iterable<Buffer>;
+  push(chunk: Buffer): AsyncIterable<Buffer>;
   /** What is left at a clean end and still goes on. */
-  rest(): Iterable<Buffer>;
+  rest(): AsyncIterable<Buffer>;
   /** How the request was answered, once it was. */
   readonly result: Answer['result'] | undefined;
 }
@@ -119,8 +126,8 @@ async function relayStream(
   response.flushHeaders();
   let result: Answer['result'] = x.httpMethod === 'POST' && x.message?.kind === 'request' ? 'closed' : 'ok';
   const leave = register(x, options);
-  const bring = async (pieces: Iterable<Buffer>) => {
-    for (const piece of pieces) {
+  const bring = async (pieces: AsyncIterable<Buffer>) => {
+    for await (const piece of pieces) {
       x.responseBytes += piece.length;
       await write(response, piece, x);
     }
@@ -156,20 +163,20 @@ class Events implements Framing {
     this.#wanted = wantedId(x);
   }
 
-  *push(chunk: Buffer): Iterable<Buffer> {
+  async *push(chunk: Buffer): AsyncIterable<Buffer> {
     for (const block of this.#splitter.push(chunk))
       yield block.data === undefined || block.data.length === 0
         ? cleanText(this.#x, this.#options, block.raw)
-        : this.#event(block, block.data);
+        : await this.#event(block, block.data);
   }
 
   /** An unfinished event is none (HTML Living Standard, 9.2.6) and is not passed on. */
-  rest(): Iterable<Buffer> {
-    return [];
+  async *rest(): AsyncIterable<Buffer> {
+    // Nothing.
   }
 
-  #event(block: SseBlock, data: Buffer): Buffer {
-    const { out, result } = inspectMessage(this.#x, this.#options, data, this.#wanted);
+  async #event(block: SseBlock, data: Buffer): Promise<Buffer> {
+    const { out, result } = await inspectMessage(this.#x, this.#options, data, this.#wanted);
     this.result = result ?? this.result;
     // Ids and event names are seen by the client too.
     const beside = block.beside === undefined ? undefined : cleanText(this.#x, this.#options, block.beside);
@@ -191,17 +198,17 @@ class Lines implements Framing {
     this.#wanted = wantedId(x);
   }
 
-  *push(chunk: Buffer): Iterable<Buffer> {
-    for (const line of this.#splitter.push(chunk)) yield this.#line(line);
+  async *push(chunk: Buffer): AsyncIterable<Buffer> {
+    for (const line of this.#splitter.push(chunk)) yield await this.#line(line);
   }
 
-  *rest(): Iterable<Buffer> {
+  async *rest(): AsyncIterable<Buffer> {
     const line = this.#splitter.rest();
-    if (line.length > 0) yield this.#line(line);
+    if (line.length > 0) yield await this.#line(line);
   }
 
-  #line(line: Buffer): Buffer {
-    const { out, result } = inspectMessage(this.#x, this.#options, line, this.#wanted);
+  async #line(line: Buffer): Promise<Buffer> {
+    const { out, result } = await inspectMessage(this.#x, this.#options, line, this.#wanted);
     this.result = result ?? this.result;
     // A message that took the place of another has lost its line feed.
     return out === line || out.at(-1) === 0x0a ? out : Buffer.concat([out, Buffer.from('\n')]);
@@ -249,8 +256,8 @@ export function ownStream(x: Passage, options: StagesOptions): Promise<Answer> {
 }
 
 /** Takes a whole answer through inspection and presentation. */
-function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Buffer {
-  const message = redact(x, options, bytes);
+async function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Promise<Buffer> {
+  const message = await redact(x, options, bytes);
   if (!message) return blocked(x);
   if (isArray(message)) return presentAll(x, options, message, wantedId(x)).out;
   // A message alone in its answer can only be meant for the request, whatever its id; that spares reading it for one.
@@ -258,13 +265,13 @@ function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Buffer {
 }
 
 /** Takes one message of a stream through inspection and presentation. `result` is how the request was answered, if this answers it. */
-function inspectMessage(
+async function inspectMessage(
   x: Passage,
   options: StagesOptions,
   bytes: Buffer,
   wanted: string | undefined,
-): { readonly out: Buffer; readonly result?: Answer['result'] } {
-  const message = redact(x, options, bytes);
+): Promise<{ readonly out: Buffer; readonly result?: Answer['result'] }> {
+  const message = await redact(x, options, bytes);
   if (!message) return { out: blocked(x) };
   if (isArray(message)) return presentAll(x, options, message, wanted);
   const role = roleOf(x, options, message, wanted);
@@ -273,11 +280,18 @@ function inspectMessage(
   return role === 'answer' ? { out, result: resultOf(out) } : { out };
 }
 
-/** A message without known secrets; `undefined` if none of it may pass. */
-function redact(x: Passage, options: StagesOptions, bytes: Buffer): Buffer | undefined {
-  const inspected = options.core.inspector.message(bytes);
-  if (inspected.findings.length > 0) x.findings.push(...inspected.findings);
+/** A message without what must not pass; `undefined` if none of it may. */
+async function redact(x: Passage, { core }: StagesOptions, bytes: Buffer): Promise<Buffer | undefined> {
+  const where = passingOf(x, core);
+  const looked = ListMemory.remembers(x.message?.method) ? core.leaks.lists.look(bytes, where) : core.inspector.look(bytes, where);
+  const inspected = looked instanceof Promise ? await looked : looked;
+  if (inspected.findings.length > 0) noteFindings(x, inspected.findings);
   return inspected.blocked === true ? undefined : inspected.bytes;
+}
+
+/** Keeps what was found; a stream that goes on for ever must not fill the memory with it. */
+function noteFindings(x: Passage, findings: readonly Finding[]): void {
+  if (x.findings.length < MAX_FINDINGS) x.findings.push(...findings);
 }
 
 function blocked(x: Passage): Buffer {
@@ -383,6 +397,7 @@ function listTools(x: Passage, options: StagesOptions, message: Buffer): { reado
   // The catalog first: whether a tool reads is known from here on.
   const all = presentTools(message, () => ({ listed: true, readOnlyHint: undefined }));
   if (!all) return { bytes: message, changed: false };
+  for (const { name, definition } of all.tools) core.leaks.schemas.note(x.server.id, name, definition);
   for (const name of core.catalog.observe(x.server.id, all.tools)) {
     x.findings.push({
       rule: 'tool-changed',
@@ -391,6 +406,7 @@ function listTools(x: Passage, options: StagesOptions, message: Buffer): { reado
       direction: 'to-agent',
       form: 'definition',
       action: 'reported',
+      tier: 'tool',
     });
   }
   const shown = presentTools(message, view) ?? { bytes: message, changed: false };
@@ -423,8 +439,8 @@ function withCachingOf(x: Passage, options: StagesOptions, message: Buffer, chan
 }
 
 function cleanText(x: Passage, options: StagesOptions, raw: Buffer): Buffer {
-  const inspected = options.core.inspector.text(raw);
-  if (inspected.findings.length > 0) x.findings.push(...inspected.findings);
+  const inspected = options.core.inspector.text(raw, passingOf(x, options.core));
+  if (inspected.findings.length > 0) noteFindings(x, inspected.findings);
   return inspected.bytes;
 }
 

@@ -14,10 +14,11 @@ import { answerRequest, offersRequests } from './accessRequests.ts';
 import { ENDED, NOT_SENT, denied, foreignTask, notForwarded, refused, sessionEnded, type Answer } from './answers.ts';
 import { authorize, decideAgain, isAsShown } from './authority.ts';
 import { stateOf, type Continuations } from './continuations.ts';
-import { credentialOf, type Core } from './core.ts';
+import type { Core } from './core.ts';
 import { addCredentials, finish, noteVerdict, renewCredentials } from './credentialing.ts';
+import { checkOutgoing, lookAhead } from './outgoing.ts';
 import { enter, header, isHeld, isStanding, type Passage } from './passage.ts';
-import { besideOf, intentOf, isClean, recordOutcome } from './recording.ts';
+import { intentOf, recordOutcome } from './recording.ts';
 import { ownStream, relay } from './relay.ts';
 import type { Presentation } from './tunnel.ts';
 import type { Session, Sessions } from './sessions.ts';
@@ -159,6 +160,7 @@ export class Stages {
     enter(exchange, 'record', this.options.clock.monotonic());
     const { core } = this.options;
     await core.ready();
+    await lookAhead(exchange, core);
     const decision = exchange.decision ?? denyBy('fault', 'No decision was made.');
     try {
       await core.audit.open(exchange.id, intentOf(exchange, this.options, decision.effect === 'allow' ? 'allow' : 'deny'));
@@ -182,19 +184,9 @@ export class Stages {
     return answerRequest(exchange, this.options);
   }
 
-  async inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
+  inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
     enter(exchange, 'inspectOut', this.options.clock.monotonic());
-    if (isClean(exchange, this.options.core)) return undefined;
-    const { core } = this.options;
-    const own = new Set(exchange.server.credentials);
-    const found = core.inspector.outgoing(exchange.body, besideOf(exchange), (id) => !own.has(credentialOf(id)));
-    if (found.length === 0) return undefined;
-    exchange.findings.push(...found);
-    const names = found.map((f) => `“${f.subject}”`).join(', ');
-    return denied(
-      exchange,
-      `The call holds the value of the credential ${names}, which belongs to another server. It was stopped on this machine. Leave the value out; Culvert adds credentials itself.`,
-    );
+    return checkOutgoing(exchange, this.options);
   }
 
   async injectCredentials(exchange: Passage): Promise<Answer | undefined> {

@@ -75,7 +75,14 @@ export const SETTINGS = {
   auditArguments: 'culvert.audit.arguments',
   requestMegabytes: 'culvert.limits.requestMegabytes',
   streamsPerAgent: 'culvert.limits.streamsPerAgent',
+  leakTiers: 'culvert.leaks.tiers',
+  leakServers: 'culvert.leaks.servers',
+  leakRuleFiles: 'culvert.leaks.ruleFiles',
+  leakIgnoredRules: 'culvert.leaks.ignoredRules',
 } as const;
+
+/** Settings that a workspace may have too: there they only make things stricter (`effectiveLeakPolicy`). */
+export const WORKSPACE_SETTINGS: readonly string[] = [SETTINGS.leakTiers, SETTINGS.leakServers, SETTINGS.leakRuleFiles];
 
 /** Id of the MCP server definition provider. */
 export const PROVIDER_ID = 'culvert';

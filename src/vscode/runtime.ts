@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import { systemClock } from '../common/clock.ts';
 import { CulvertError, StoreError, VaultError, messageOf } from '../common/errors.ts';
@@ -17,6 +18,8 @@ import { addDemoServer } from './commands/servers.ts';
 import { Configuration } from './configuration/configuration.ts';
 import { Here } from './configuration/here.ts';
 import { branchOfAll } from './gitBranch.ts';
+import { LeakPrompt } from './leakPrompt.ts';
+import { followLeakSettings } from './leakSettings.ts';
 import { CONTEXT } from './names.ts';
 import { policySources, workspaceFolders } from './policySettings.ts';
 import { PolicyWatch } from './policyWatch.ts';
@@ -118,10 +121,14 @@ export class Runtime implements vscode.Disposable {
       stateFolder: this.#context.globalStorageUri.fsPath,
       secretStore: secretStoreOf(this.#context.secrets, this.#running),
       approver: prompt,
+      leakAsker: new LeakPrompt(systemClock),
+      startInspectionThread: () =>
+        new Worker(join(this.#context.extensionPath, 'dist', 'inspection.cjs'), { env: {}, execArgv: [], stdout: true, stderr: true }),
       clock: systemClock,
       logger,
       window: this.#window,
     });
+    this.#running.push(followLeakSettings(core.leaks));
     this.#core = core;
     const principal = { client: 'vscode' as const, window: this.#window, ...currentWorkspace() };
     const policies = new Policies({ access: core.access, sources: policySources, clock: systemClock, act: (act) => core.act(act) });

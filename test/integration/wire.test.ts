@@ -182,15 +182,14 @@ describe('the wire', () => {
       assert.deepEqual(tracesIn(JSON.stringify(headers), value), []);
     });
 
-    it('comes the answer with its own id where the secret can not be cut out', async () => {
-      const odd = await newScene();
-      const secret = '"},{"text":"x';
-      const door = await odd.open({ auth: { placement: { kind: 'query', name: 'k' }, value: secret, name: 'demo' } });
-      odd.server.behave = (seen, response) =>
-        answerJson(response, `{"jsonrpc":"2.0","id":${JSON.stringify(idOf(seen))},"result":{"content":[{"text":"a"},{"text":"x"}]}}`);
-      const got = await send(door, { body: toolCall('echo', {}, 'q') });
-      assert.deepEqual([got.status, got.json().id, got.json().error?.code, got.body.includes(secret)], [200, 'q', -31002, false]);
-      await odd.close();
+    it('comes an error with its own id in place of an answer that can not be taken apart', async () => {
+      scene.server.behave = (seen, response) =>
+        answerJson(
+          response,
+          `{"jsonrpc":"2.0","id":${JSON.stringify(idOf(seen))},"result":{"deep":${'['.repeat(600)}${JSON.stringify(value)}${']'.repeat(600)}}}`,
+        );
+      const got = await send(tunnel, { body: toolCall('echo', {}, 'q') });
+      assert.deepEqual([got.status, got.json().id, got.json().error?.code, got.body.includes(value)], [200, 'q', -31002, false]);
     });
 
     for (const [name, pack] of Object.entries({ gzip: zlib.gzipSync, deflate: zlib.deflateSync, br: zlib.brotliCompressSync }))

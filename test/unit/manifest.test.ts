@@ -2,7 +2,17 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { COMMANDS, CONTEXT, ITEMS, ITEM_COMMANDS, LANGUAGES, PROVIDER_ID, SETTINGS, VIEWS } from '../../src/vscode/names.ts';
+import {
+  COMMANDS,
+  CONTEXT,
+  ITEMS,
+  ITEM_COMMANDS,
+  LANGUAGES,
+  PROVIDER_ID,
+  SETTINGS,
+  VIEWS,
+  WORKSPACE_SETTINGS,
+} from '../../src/vscode/names.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -72,10 +82,11 @@ describe('manifest', () => {
     for (const name of Object.keys(VIEWS)) assert.match(code, new RegExp(`VIEWS\\.${name}\\b`));
   });
 
-  it('contributes exactly the settings that the code reads, none of them open to a workspace', () => {
+  it('contributes exactly the settings that the code reads, none of them open to a workspace but those that it can only tighten', () => {
     assert.deepEqual(Object.keys(contributes.configuration.properties).sort(), Object.values(SETTINGS).sort());
     for (const name of Object.keys(SETTINGS)) assert.match(code, new RegExp(`SETTINGS\\.${name}\\b`));
-    for (const [name, property] of Object.entries(contributes.configuration.properties)) assert.equal(property.scope, 'application', name);
+    for (const [name, property] of Object.entries(contributes.configuration.properties))
+      assert.equal(property.scope, WORKSPACE_SETTINGS.includes(name) ? 'window' : 'application', name);
   });
 
   it('uses exactly the context keys that the code sets', () => {

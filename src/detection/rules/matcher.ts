@@ -20,6 +20,8 @@ const PROBED_PLACES = 48;
 const MAX_WINDOW_BYTES = 65_536;
 /** Bytes before a window that an assertion may look at. */
 const LOOK_BYTES = 64;
+/** How long rules are compiled at a time where that happens in slices, milliseconds. */
+const SLICE_MS = 3;
 
 /** What stops a rule from being used, undefined if nothing does. */
 export function problemOf(rule: Rule): string | undefined {
@@ -49,6 +51,9 @@ interface Compiled {
   readonly probes: readonly { readonly place: number; readonly set: Uint8Array }[];
 }
 
+/** A rule that is ready for use, and its expression. */
+type CompiledRule = Compiled & { readonly node: Node };
+
 /** How a keyword leads to a rule: every match begins with it, or has it somewhere. */
 interface Lead {
   readonly compiled: Compiled;
@@ -72,16 +77,13 @@ export class PatternMatcher {
   readonly #from: Uint32Array;
   readonly #to: Uint32Array;
 
-  /** @throws if a rule can't be used, see {@link problemOf}. */
-  constructor(rules: readonly Rule[]) {
+  /** @throws if a rule can't be used, see {@link problemOf}. `prepared`: the rules compiled, if somebody did that already. */
+  constructor(rules: readonly Rule[], prepared: readonly CompiledRule[] = rules.map(compileRule)) {
     this.rules = rules;
     const byKeyword = new Map<string, Lead[]>();
     const searched: Compiled[] = [];
     rules.forEach((rule, index) => {
-      const node = readRegex(rule.pattern, { anyCase: rule.anyCase });
-      const problem = problemWith(rule, node);
-      if (problem !== undefined) throw new Error(`Rule ${rule.id}: ${problem}`);
-      const compiled = compile(rule, index, node);
+      const compiled = prepared[index] as CompiledRule;
       const begins = rule.keywords.map((keyword) => beginsWith(compiled.node, keyword, rule.keywords));
       const all = begins.every(Boolean);
       if (!all) searched.push(compiled);
@@ -98,6 +100,20 @@ export class PatternMatcher {
     this.#ends = new Uint32Array(rules.length);
     this.#from = new Uint32Array(rules.length);
     this.#to = new Uint32Array(rules.length);
+  }
+
+  /** The same as the constructor, in slices of a few milliseconds: for a thread that has other things to do. */
+  static async inSlices(rules: readonly Rule[]): Promise<PatternMatcher> {
+    const prepared: CompiledRule[] = [];
+    let begun = performance.now();
+    for (const [index, rule] of rules.entries()) {
+      prepared.push(compileRule(rule, index));
+      if (performance.now() - begun < SLICE_MS) continue;
+      await new Promise(setImmediate);
+      begun = performance.now();
+    }
+    await new Promise(setImmediate);
+    return new PatternMatcher(rules, prepared);
   }
 
   /** All places in `text`, in order and apart: of places that overlap the one of the surer tier stays, then the longer one. */
@@ -172,7 +188,10 @@ export class PatternMatcher {
   }
 }
 
-function compile(rule: Rule, index: number, node: Node): Compiled & { readonly node: Node } {
+function compileRule(rule: Rule, index: number): CompiledRule {
+  const node = readRegex(rule.pattern, { anyCase: rule.anyCase });
+  const problem = problemWith(rule, node);
+  if (problem !== undefined) throw new Error(`Rule ${rule.id}: ${problem}`);
   const flags = rule.anyCase ? 'i' : '';
   const sets = leadingSets(node, PROBED_PLACES);
   // The last place tells most, the one in the middle next, the first few nothing: they are the keyword.

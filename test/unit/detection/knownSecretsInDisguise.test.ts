@@ -272,15 +272,14 @@ describe('Scanner', () => {
 describe('Accumulator', () => {
   const value = ['tk', 'q7Lm2Xv9', 'Rb4Nw8Zc', 'Ht6Yp3Kd', 'Gs5Jf1Wa'].join('_');
 
-  it('adds up parts that are each too short, and tells once', () => {
+  it('adds up parts that are each too short, and tells of each from the threshold on, also if it comes again', () => {
     const known = knowing(value);
     const sum = new Accumulator(known);
     assert.deepEqual(known.find(Buffer.from('q7Lm2Xv9')), []);
-    const told = ['a q7Lm2Xv9 b', 'x=Rb4Nw8Zc', 'nothing', 'Ht6Yp3Kd', 'Gs5Jf1Wa'].flatMap((t) => sum.add(Buffer.from(t)));
-    assert.deepEqual(
-      told.map(({ id }) => id),
-      ['s0'],
+    const told = ['a q7Lm2Xv9 b', 'x=Rb4Nw8Zc', 'nothing', 'Ht6Yp3Kd', 'nothing', 'Ht6Yp3Kd', 'Gs5Jf1Wa'].map(
+      (t) => sum.add(Buffer.from(t)).length,
     );
+    assert.deepEqual(told, [0, 0, 0, 1, 0, 1, 1]);
     assert.ok(sum.fractionOf('s0') > 0.8);
     sum.forget('s0');
     assert.equal(sum.fractionOf('s0'), 0);
@@ -289,7 +288,7 @@ describe('Accumulator', () => {
   it('reads on where the last text of the same stream ended', () => {
     const pieces = value.match(/.{1,5}/g) ?? [];
     const same = new Accumulator(knowing(value));
-    assert.equal(pieces.flatMap((p) => same.add(Buffer.from(p), 'tool')).length, 1);
+    assert.ok(pieces.flatMap((p) => same.add(Buffer.from(p), 'tool')).length > 0);
     const apart = new Accumulator(knowing(value));
     assert.equal(pieces.flatMap((p, i) => apart.add(Buffer.from(p), `tool ${i}`)).length, 0);
   });
@@ -297,7 +296,7 @@ describe('Accumulator', () => {
   it('sees parts in other spellings, too', () => {
     const sum = new Accumulator(knowing(value));
     const hex = Buffer.from(value).toString('hex');
-    assert.equal((hex.match(/.{1,34}/g) ?? []).flatMap((p, i) => sum.add(Buffer.from(p), `t${i}`)).length, 1);
+    assert.ok((hex.match(/.{1,34}/g) ?? []).flatMap((p, i) => sum.add(Buffer.from(p), `t${i}`)).length > 0);
     assert.equal(sum.add(Buffer.from('honest words only')).length, 0);
   });
 });
