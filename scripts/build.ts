@@ -38,7 +38,8 @@ const common = {
   mainFields: ['module', 'main'],
 } satisfies BuildOptions;
 
-function productBundles(production: boolean): BuildOptions[] {
+/** What the extension consists of. */
+export function productBundles(production: boolean): BuildOptions[] {
   const product = {
     ...common,
     minify: production,

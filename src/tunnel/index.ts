@@ -19,6 +19,7 @@ import type { Principal } from '../mcp/principal.ts';
 import { bindingOf, type Server, type UpstreamPlace } from '../mcp/server.ts';
 import { Core } from './core.ts';
 import type { Limits } from './limits.ts';
+import { Policies, type PolicySources } from './policies.ts';
 import { Tunnel } from './tunnel.ts';
 
 /** Types are stripped without a word about it. */
@@ -50,6 +51,8 @@ export interface HeadlessOptions {
   readonly requestAccess?: boolean;
   /** The workspace that the window has open. Default: none. */
   readonly workspace?: Pick<Principal, 'workspace' | 'workspaceName'>;
+  /** Where policies above the grants come from. Default: none. */
+  readonly policies?: PolicySources;
   /** Name of the branch that is checked out. */
   readonly branch?: () => string | undefined;
   /** What the record keeps of results. Default: their digest. */
@@ -78,6 +81,7 @@ export interface HeadlessTunnel {
   readonly capabilityStem: string;
   readonly core: Core;
   readonly tunnel: Tunnel;
+  readonly policies: Policies | undefined;
   close(): Promise<void>;
 }
 
@@ -99,6 +103,8 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
   });
   if (options.leakPolicy) core.leaks.setPolicy(options.leakPolicy);
   const server = await ensureServer(core, options, clock);
+  const policies = options.policies && new Policies({ access: core.access, sources: options.policies, clock, act: (act) => core.act(act) });
+  await policies?.start();
   const presented = options.present ?? false;
   const tunnel = await Tunnel.open({
     core,
@@ -106,6 +112,7 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
     logger,
     window: { window, ...options.workspace },
     ...(options.branch ? { branch: options.branch } : {}),
+    ...(policies ? { policiesReady: () => policies.check() } : {}),
     listen: options.listen ?? 'socket',
     ...(options.environment ? { environment: options.environment } : {}),
     presentation: {
@@ -130,8 +137,10 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
     capabilityStem: stem,
     core,
     tunnel,
+    policies,
     async close() {
       await tunnel.close();
+      policies?.dispose();
       await core.close();
       if (options.stateFolder === undefined) rmSync(stateFolder, { recursive: true, force: true, maxRetries: 3 });
     },

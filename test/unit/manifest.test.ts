@@ -156,8 +156,10 @@ describe('manifest', () => {
   });
 
   it('has a grammar for each language, and the languages that the code sets', () => {
+    // The policy of a workspace may hold comments; that language is the editor's own.
+    const own = contributes.languages.filter((l) => l.id !== 'jsonc');
     assert.deepEqual(
-      contributes.languages.map((l) => l.id),
+      own.map((l) => l.id),
       Object.values(LANGUAGES),
     );
     for (const { scopeName, path, language } of contributes.grammars) {

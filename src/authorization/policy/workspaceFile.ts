@@ -18,9 +18,13 @@ export function readWorkspaceLayer(folder: string): PolicyLayer | undefined {
   const read = readSmallFile(path, MAX_WORKSPACE_POLICY);
   if (read.kind === 'none') return undefined;
   if (read.kind === 'refused') return refused(path, read.reason);
-  return isLink(dirname(path))
-    ? refused(path, 'Its folder is a link. Put the policy into the workspace itself.')
-    : workspaceLayer(path, read.text);
+  if (isLink(dirname(path))) return refused(path, 'Its folder is a link. Put the policy into the workspace itself.');
+  try {
+    return workspaceLayer(path, read.text);
+  } catch {
+    // The parser calls itself for each level.
+    return refused(path, 'It is nested too deep.');
+  }
 }
 
 function refused(source: string, message: string): PolicyLayer {
