@@ -53,6 +53,7 @@ export function productBundles(production: boolean): BuildOptions[] {
     { ...product, entryPoints: { bridge: 'src/bridge/main.ts' } },
     // A thread of the extension: it searches large messages.
     { ...product, entryPoints: { inspection: 'src/inspection/searchThread.ts' } },
+    { ...product, entryPoints: { snapshot: 'src/configuration/snapshotJob.ts' } },
   ];
 }
 

@@ -161,6 +161,49 @@ export function compareSnapshots(before: Snapshot, after: Snapshot): Drift[] {
   return drifts;
 }
 
+/** Tells a drift from others and from itself at another time; holds no secret. */
+export function driftKey(drift: Drift): string {
+  if (drift.kind === 'auto-approval') return hash('sha256', JSON.stringify([drift.approval.file, drift.approval.setting]));
+  return hash('sha256', JSON.stringify([drift.kind, identity(drift.server), drift.server.digest]));
+}
+
+/** File that a drift was found in. */
+export function fileOf(drift: Drift): string {
+  return drift.kind === 'auto-approval' ? drift.approval.file : drift.server.file;
+}
+
+/**
+ * What counts as known after a look: everything but the drifts that nobody has accepted yet. Servers that are gone stay known, so that one
+ * that comes back is no news; switches that are gone are forgotten, so that one that is set again is.
+ */
+export function settle(before: Snapshot, after: Snapshot, open: readonly Drift[]): Snapshot {
+  const held = new Set(open.flatMap((drift) => (drift.kind === 'auto-approval' ? [] : [identity(drift.server)])));
+  const heldSettings = new Set(open.flatMap((drift) => (drift.kind === 'auto-approval' ? [settingKey(drift.approval)] : [])));
+  const servers = new Map(before.servers.map((server) => [identity(server), server]));
+  for (const server of after.servers) if (!held.has(identity(server))) servers.set(identity(server), server);
+  return {
+    version: 1,
+    at: after.at,
+    servers: [...servers.values()].slice(-MAX_KNOWN_SERVERS),
+    approvals: after.approvals.filter((approval) => !heldSettings.has(settingKey(approval))),
+    unreadable: after.unreadable,
+  };
+}
+
+/** Servers that are remembered; the oldest go. */
+const MAX_KNOWN_SERVERS = 2_000;
+
+const settingKey = ({ file, setting }: Snapshot['approvals'][number]): string => `${file}\n${setting}`;
+
+/** Both sides of a change as texts to compare, secrets masked. */
+export function sidesOf(drift: Drift): { readonly before: string; readonly after: string } {
+  const text = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+  if (drift.kind === 'auto-approval')
+    return { before: '', after: text({ setting: drift.approval.setting, meaning: drift.approval.meaning }) };
+  const after = text({ [drift.server.name]: drift.server.shape });
+  return { before: drift.kind === 'changed-server' ? text({ [drift.before.name]: drift.before.shape }) : '', after };
+}
+
 function changesOf(before: EntryShape, after: EntryShape): ShapeChange[] {
   const keys = ['transport', 'url', 'command', 'args', 'variables', 'headers', 'cwd', 'envFile', 'disabled'] as const;
   const words = (value: EntryShape[keyof EntryShape]): string =>

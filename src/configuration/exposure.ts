@@ -6,8 +6,10 @@ import type { Scope } from './locate.ts';
 export interface Exposure {
   /** Version control tracks it: everybody with the repository has it. */
   readonly tracked: boolean;
-  /** What carries it to other machines: a cloud folder, the editor’s Settings Sync. */
+  /** The cloud service that carries it to other machines. */
   readonly synced?: string;
+  /** The editor’s Settings Sync carries it to other machines, if it is on; nobody tells an extension whether it is. */
+  readonly settingsSync: boolean;
   /** Other users of this machine can read it. */
   readonly worldReadable: boolean;
 }
@@ -64,23 +66,22 @@ export async function isTracked(path: string, git: Git): Promise<boolean> {
 export async function exposureOf(
   file: { readonly path: string; readonly mode: number; readonly scope?: Scope; readonly client?: string },
   git: Git | undefined,
-  settingsSync: boolean,
 ): Promise<Exposure> {
-  const cloud = cloudFolderOf(file.path);
-  const bySync = settingsSync && file.client === 'vscode' && (file.scope === 'user' || file.scope === 'profile');
-  const synced = cloud ?? (bySync ? 'Settings Sync' : undefined);
+  const synced = cloudFolderOf(file.path);
   return {
     tracked: git !== undefined && (await isTracked(file.path, git)),
     ...(synced === undefined ? {} : { synced }),
+    settingsSync: file.client === 'vscode' && (file.scope === 'user' || file.scope === 'profile'),
     worldReadable: (file.mode & 0o004) !== 0,
   };
 }
 
 /** The exposure as sentences; empty if only the user can read the file. */
-export function describeExposure({ tracked, synced, worldReadable }: Exposure): string[] {
+export function describeExposure({ tracked, synced, settingsSync, worldReadable }: Exposure): string[] {
   return [
     ...(tracked ? ['The file is in version control: everybody who has the repository can read it.'] : []),
     ...(synced === undefined ? [] : [`The file is copied to other machines by ${synced}.`]),
+    ...(settingsSync ? ['Settings Sync, if it is on, copies the file to your other machines.'] : []),
     ...(worldReadable ? ['Other users of this machine can read the file.'] : []),
   ];
 }

@@ -6,6 +6,13 @@ export const COMMANDS = {
   removeServer: 'culvert.removeServer',
   importServers: 'culvert.importServers',
   undoImport: 'culvert.undoImport',
+  sealMissing: 'culvert.sealMissing',
+  reviewDrift: 'culvert.reviewDrift',
+  routeEntry: 'culvert.routeEntry',
+  secretRoute: 'culvert.secret.route',
+  secretReference: 'culvert.secret.reference',
+  secretIgnore: 'culvert.secret.ignore',
+  secretComment: 'culvert.secret.comment',
   toggleToolAccess: 'culvert.toggleToolAccess',
   allowTool: 'culvert.allowTool',
   revoke: 'culvert.revoke',
@@ -39,6 +46,11 @@ export const ITEM_COMMANDS: readonly CommandId[] = [
   COMMANDS.showRecord,
   COMMANDS.loadMore,
   COMMANDS.dismissFinding,
+  COMMANDS.routeEntry,
+  COMMANDS.secretRoute,
+  COMMANDS.secretReference,
+  COMMANDS.secretIgnore,
+  COMMANDS.secretComment,
 ];
 
 export const VIEWS = {
@@ -59,8 +71,16 @@ export const CONTEXT = {
   waiting: 'culvert.waiting',
   /** Stored entries were changed from outside. */
   tampered: 'culvert.tampered',
+  /** A server that this workspace names waits for a credential. */
+  missingCredentials: 'culvert.missingCredentials',
+  /** Something in a configuration leads past Culvert. */
+  hasDrift: 'culvert.hasDrift',
   /** An import of this window can be undone. */
   canUndoImport: 'culvert.canUndoImport',
+  /** Steps of the walkthrough that are done. */
+  allowedTool: 'culvert.allowedTool',
+  calledTool: 'culvert.calledTool',
+  sawRedaction: 'culvert.sawRedaction',
   /** Setting the database aside would help. */
   canSetAside: 'culvert.canSetAside',
 } as const;
@@ -79,6 +99,8 @@ export const SETTINGS = {
   leakServers: 'culvert.leaks.servers',
   leakRuleFiles: 'culvert.leaks.ruleFiles',
   leakIgnoredRules: 'culvert.leaks.ignoredRules',
+  configurationIgnore: 'culvert.configuration.ignore',
+  notSecrets: 'culvert.configuration.notSecrets',
 } as const;
 
 /** Settings that a workspace may have too: there they only make things stricter (`effectiveLeakPolicy`). */

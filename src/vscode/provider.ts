@@ -48,7 +48,7 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
 
   provideMcpServerDefinitions(): vscode.McpServerDefinition[] {
     if (settings.mcpOff()) return [];
-    return this.#app.core.servers.list().map((server) => this.#definition(server));
+    return this.#offered().map((server) => this.#definition(server));
   }
 
   resolveMcpServerDefinition(definition: vscode.McpServerDefinition): vscode.McpServerDefinition {
@@ -124,7 +124,13 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
   }
 
   #fingerprint(): string {
-    return JSON.stringify(this.#app.core.servers.list().map((s) => [s.label, this.#version(s)]));
+    return JSON.stringify(this.#offered().map((s) => [s.label, this.#version(s)]));
+  }
+
+  /** A server that one workspace's file names is offered only there. */
+  #offered(): Server[] {
+    const { core, principal } = this.#app;
+    return core.servers.list().filter(({ workspace }) => workspace === undefined || workspace.id === principal.workspace);
   }
 
   #soon(): void {

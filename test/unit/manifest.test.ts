@@ -40,6 +40,15 @@ interface Manifest {
     readonly configuration: { readonly properties: Readonly<Record<string, { readonly scope: string }>> };
     readonly languages: readonly { readonly id: string }[];
     readonly grammars: readonly { readonly scopeName: string; readonly path: string; readonly language?: string }[];
+    readonly walkthroughs: readonly {
+      readonly icon: string;
+      readonly description: string;
+      readonly steps: readonly {
+        readonly description: string;
+        readonly media: { readonly svg: string };
+        readonly completionEvents: readonly string[];
+      }[];
+    }[];
     readonly mcpServerDefinitionProviders: readonly { readonly id: string }[];
   };
 }
@@ -63,6 +72,7 @@ const whens = [
   ...Object.values(contributes.menus).flatMap((items) => items.map((i) => i.when ?? '')),
   ...contributes.viewsWelcome.map((w) => w.when),
   ...contributes.commands.map((c) => c.enablement ?? ''),
+  ...contributes.walkthroughs.flatMap((w) => w.steps.flatMap((s) => s.completionEvents.filter((e) => e.startsWith('onContext:')))),
 ];
 
 describe('manifest', () => {
@@ -151,6 +161,7 @@ describe('manifest', () => {
         .flat()
         .map((v) => v.icon),
       ...contributes.grammars.map((g) => g.path),
+      ...contributes.walkthroughs.flatMap((w) => [w.icon, ...w.steps.map((s) => s.media.svg)]),
     ])
       assert.ok(statSync(join(root, path)).isFile(), path);
   });
@@ -165,6 +176,22 @@ describe('manifest', () => {
     for (const { scopeName, path, language } of contributes.grammars) {
       assert.equal((JSON.parse(read(path)) as { scopeName: string }).scopeName, scopeName);
       assert.ok(language === undefined || contributes.languages.some((l) => l.id === language), path);
+    }
+  });
+
+  it('completes every step of the walkthrough by what exists, and links only to commands and views that do', () => {
+    const known = [...Object.values<string>(COMMANDS), ...Object.values<string>(VIEWS).map((view) => `${view}.focus`)];
+    const steps = contributes.walkthroughs.flatMap((w) => w.steps);
+    assert.equal(steps.length, 5);
+    for (const { completionEvents, description } of steps) {
+      assert.ok(completionEvents.length > 0);
+      for (const event of completionEvents) {
+        const [kind, name = ''] = event.split(':');
+        assert.ok((kind === 'onContext' ? Object.values<string>(CONTEXT) : kind === 'onCommand' ? known : []).includes(name), event);
+      }
+      const text = words[description.slice(1, -1)] ?? '';
+      const links = [...text.matchAll(/\(command:([\w.]+)\)/g)].map((m) => m[1] ?? '');
+      assert.ok(links.length > 0 && links.every((link) => known.includes(link)), text);
     }
   });
 

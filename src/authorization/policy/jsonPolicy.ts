@@ -19,7 +19,13 @@ export const WorkspacePolicy = z
       .array(Rule)
       .max(MAX_RULES)
       .readonly()
+      .optional()
       .meta({ description: 'What is denied or asked in this workspace, whatever the user granted.' }),
+    // Read by src/configuration/workspaceFile.ts: servers are set up after a question, and are no policy.
+    servers: z
+      .record(z.string(), z.looseObject({ type: z.enum(['http', 'sse', 'stdio']) }))
+      .optional()
+      .meta({ description: 'MCP servers that work in this workspace: places, and credentials by name as ${culvert:name}; never a value.' }),
   })
   .meta({
     id: 'CulvertPolicy',
@@ -50,7 +56,7 @@ export function workspaceLayer(source: string, text: string | undefined, shadow 
   if (text === undefined) return undefined;
   const name = 'The workspace’s policy';
   const read = readJson(source, text, MAX_WORKSPACE_POLICY, WorkspacePolicy);
-  return read.ok ? rulesLayer(name, read.value.rules, shadow) : brokenLayer(name, read.problems, shadow);
+  return read.ok ? rulesLayer(name, read.value.rules ?? [], shadow) : brokenLayer(name, read.problems, shadow);
 }
 
 /** The layer of the user's own rules, the value of a setting. `undefined` and `null` mean none. What can't be understood denies. */

@@ -8,9 +8,23 @@ import type { App } from '../app.ts';
 import { tryServer, type TrialCredential } from '../commands/serverDialog.ts';
 import { CONTEXT } from '../names.ts';
 import type { RecordDocuments } from '../recordDocument.ts';
-import { Here } from './here.ts';
+import { SecretDiagnostics } from './diagnostics.ts';
+import { DriftWarnings } from './driftWarnings.ts';
+import { DriftWatch } from './driftWatch.ts';
+import { FirstSteps } from './firstSteps.ts';
+import type { Here } from './here.ts';
 import { importServers, type Imported } from './importServers.ts';
+import { OpenTexts } from './openTexts.ts';
+import { ReferenceHelp } from './referenceHelp.ts';
 import { Reviews } from './reviews.ts';
+import { noteRotations } from './rotation.ts';
+import { commentNotSecret, rememberNotSecret, sealInPlace, secretAt } from './sealing.ts';
+import { SecretActions, type SecretAddress } from './secretActions.ts';
+import { WorkspaceServers } from './workspaceServers.ts';
+import { ServerLenses, type EntryAddress } from './serverLenses.ts';
+
+/** Files that the editor reads from disk; which of them count is decided by path. */
+const FILES: vscode.DocumentSelector = { scheme: 'file' };
 
 /** Everything about other configurations in the editor: imports and their undo. */
 export class Configuration implements vscode.Disposable {
@@ -18,6 +32,11 @@ export class Configuration implements vscode.Disposable {
   readonly #app: App;
   readonly #reviews = new Reviews();
   readonly #documents: RecordDocuments;
+  readonly #texts: OpenTexts;
+  readonly #drift: DriftWatch;
+  readonly #warnings: DriftWarnings;
+  readonly #workspaceServers: WorkspaceServers;
+  readonly #subscriptions: vscode.Disposable[] = [];
   #busy = false;
   /** The last import. In memory only: it holds files as they were. */
   #last: Imported | undefined;
@@ -27,6 +46,28 @@ export class Configuration implements vscode.Disposable {
     this.here = here;
     this.#documents = documents;
     setContext(CONTEXT.canUndoImport, false);
+    this.#texts = new OpenTexts(here);
+    const lenses = new ServerLenses(app, here, this.#texts);
+    this.#drift = new DriftWatch(here, app.logger, (path) => this.#texts.ignores(vscode.Uri.file(path)));
+    this.#warnings = new DriftWarnings(this.#drift, this.#reviews, (entry) => this.routeEntry(entry));
+    this.#workspaceServers = new WorkspaceServers(app, here.memory.user);
+    const help = new ReferenceHelp(app, this.#texts);
+    this.#subscriptions.push(
+      this.#reviews,
+      this.#texts,
+      lenses,
+      this.#drift,
+      this.#warnings,
+      this.#workspaceServers,
+      new FirstSteps(app),
+      new SecretDiagnostics(this.#texts),
+      vscode.languages.registerCodeActionsProvider(FILES, new SecretActions(this.#texts), {
+        providedCodeActionKinds: [vscode.CodeActionKind.QuickFix],
+      }),
+      vscode.languages.registerCodeLensProvider(FILES, lenses),
+      vscode.languages.registerHoverProvider(FILES, help),
+      vscode.languages.registerCompletionItemProvider(FILES, help, '{', ':'),
+    );
   }
 
   /** **Culvert: Import MCP Servers…** `only` picks without asking. */
@@ -38,17 +79,56 @@ export class Configuration implements vscode.Disposable {
       const context = {
         here: this.here,
         reviews: this.#reviews,
+        rules: () => this.#texts.rules(),
         showText: (title: string, text: string) => this.#documents.showDetails(title, text),
       };
       const imported = await importServers(this.#app, context, only);
       if (!imported) return;
-      this.#last = imported;
-      setContext(CONTEXT.canUndoImport, true);
+      this.#remember(imported);
       void this.#tell(imported);
       await this.#tryAll(imported);
     } finally {
       this.#busy = false;
     }
+  }
+
+  /** Routes the server of a plaintext secret, or the servers that read the `.env` file it stands in. */
+  async routeSecret(address: SecretAddress): Promise<void> {
+    const found = await secretAt(this.#texts, address);
+    if (!found) return;
+    const file = found.document.uri.fsPath;
+    const { entry } = found.secret;
+    const key = entry && JSON.stringify(entry.path);
+    await this.importServers((server) =>
+      key === undefined
+        ? server.environmentFile?.path === file && server.bridged === undefined
+        : server.entry.file === file && JSON.stringify(server.entry.path) === key,
+    );
+  }
+
+  /** Routes one entry of a file. */
+  async routeEntry({ uri, path }: EntryAddress): Promise<void> {
+    const file = vscode.Uri.parse(uri, true).fsPath;
+    await this.importServers(({ entry }) => entry.file === file && JSON.stringify(entry.path) === path);
+  }
+
+  /** Seals a plaintext secret and leaves a reference in its place. */
+  async sealInPlace(address: SecretAddress): Promise<void> {
+    const done = await sealInPlace(this.#app, this.here, this.#texts, address);
+    if (!done) return;
+    this.#remember(done);
+    const [{ name } = { name: '' }] = done.plan.seals;
+    const text = `${name} is sealed, and the file names it. A server gets the value when it goes through Culvert.`;
+    const choice = await vscode.window.showInformationMessage(text, 'Undo');
+    if (choice === 'Undo') await this.undoImport();
+  }
+
+  rememberNotSecret(address: SecretAddress): Promise<void> {
+    return rememberNotSecret(this.#texts, address);
+  }
+
+  commentNotSecret(address: SecretAddress): Promise<void> {
+    return commentNotSecret(this.#texts, address);
   }
 
   /** **Culvert: Undo Import** */
@@ -66,11 +146,38 @@ export class Configuration implements vscode.Disposable {
     }
     this.#last = undefined;
     setContext(CONTEXT.canUndoImport, false);
+    this.#wrote(last);
     void vscode.window.showInformationMessage('The import was undone: every file is as it was, and what it sealed is forgotten.');
   }
 
+  /** **Culvert: Seal Missing Credentials…** */
+  sealMissing(): Promise<void> {
+    return this.#workspaceServers.sealMissing();
+  }
+
+  /** **Culvert: Review Configuration Changes…** */
+  reviewDrift(): Promise<void> {
+    return this.#warnings.review();
+  }
+
   dispose(): void {
-    this.#reviews.dispose();
+    for (const one of this.#subscriptions.splice(0).reverse()) one.dispose();
+  }
+
+  #remember(imported: Imported): void {
+    this.#last = imported;
+    setContext(CONTEXT.canUndoImport, true);
+    this.#wrote(imported);
+    void this.#texts
+      .rules()
+      .then((rules) => noteRotations(this.#app, imported, rules))
+      .catch((error: unknown) => this.#app.logger.warn(messageOf(error)));
+  }
+
+  /** What an import or its undo did to files is no drift. */
+  #wrote({ plan }: Imported): void {
+    const paths = plan.writes.flatMap(({ file }) => [file.location.path, file.facts.target]);
+    void this.#drift.acceptFiles(paths).catch((error: unknown) => this.#app.logger.warn(messageOf(error)));
   }
 
   async #tell({ plan }: Imported): Promise<void> {

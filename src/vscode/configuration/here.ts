@@ -4,10 +4,11 @@ import { homedir } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { approvalLocations } from '../../configuration/autoApproval.ts';
 import type { Bridge } from '../../configuration/bridge.ts';
-import { bridgedServer, type Entry } from '../../configuration/entry.ts';
+import type { Entry } from '../../configuration/entry.ts';
 import { locate, type Location, type Surroundings, type Workspace } from '../../configuration/locate.ts';
 import { nodeFiles } from '../../configuration/nodeFiles.ts';
 import type { PlaceContext } from '../../configuration/place.ts';
+import { startsOwnBridge, type OwnBridges } from '../../configuration/snapshotJob.ts';
 
 /** Commands with which this machine's clients were told to start the bridge; an update of the editor moves its executable. */
 const KNOWN_COMMANDS = 'culvert.bridgeCommands';
@@ -78,15 +79,25 @@ export class Here {
     await this.#context.globalState.update(KNOWN_COMMANDS, [process.execPath, ...known].slice(0, MAX_KNOWN_COMMANDS));
   }
 
-  /** Whether an entry starts Culvert's own bridge and nothing else: its whole command, not a name in it. */
-  readonly isOurs = (entry: Pick<Entry, 'command' | 'args' | 'url'>): boolean => {
-    const { command, args } = entry;
-    if (entry.url !== undefined || command === undefined || bridgedServer(entry) === undefined) return false;
-    if (command !== process.execPath && !this.#knownCommands().includes(command)) return false;
-    const [script, option, server] = args;
-    const ours = [this.bridgeFile, join(this.#context.extensionPath, 'dist', 'bridge.cjs')];
-    return args.length === 3 && script !== undefined && ours.includes(script) && option === '--server' && server !== undefined;
-  };
+  /** What our own entries start. */
+  ownBridges(): OwnBridges {
+    return {
+      commands: [process.execPath, ...this.#knownCommands()],
+      scripts: [this.bridgeFile, join(this.#context.extensionPath, 'dist', 'bridge.cjs')],
+    };
+  }
+
+  readonly isOurs = (entry: Pick<Entry, 'command' | 'args' | 'url'>): boolean => startsOwnBridge(entry, this.ownBridges());
+
+  /** The script of the thread that looks for drift. */
+  get snapshotScript(): string {
+    return join(this.#context.extensionPath, 'dist', 'snapshot.cjs');
+  }
+
+  /** What is remembered about this user's configurations, and about those of this workspace. */
+  get memory(): { readonly user: vscode.Memento; readonly workspace: vscode.Memento } {
+    return { user: this.#context.globalState, workspace: this.#context.workspaceState };
+  }
 
   #knownCommands(): readonly string[] {
     return this.#context.globalState.get<string[]>(KNOWN_COMMANDS, []);

@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { relative } from 'node:path';
 import { newId } from '../../common/identifiers.ts';
 import { visible } from '../../common/text.ts';
+import type { CredentialRules } from '../../configuration/credentials.ts';
 import { isProblem } from '../../configuration/document.ts';
 import { readInputs } from '../../configuration/entry.ts';
 import { isTracked, systemGit } from '../../configuration/exposure.ts';
@@ -21,6 +22,7 @@ import type { Here } from './here.ts';
 import { explainRest, pickServers } from './importPicks.ts';
 import { AppPorts, saveOpenEditors } from './importPorts.ts';
 import type { Reviews } from './reviews.ts';
+import type { SecretRules } from './secretRules.ts';
 
 const TITLE = 'Culvert: Import';
 /** Commands that one question shows whole; more of them are asked about in turn. */
@@ -30,6 +32,7 @@ const COMMANDS_PER_QUESTION = 4;
 export interface ImportContext {
   readonly here: Here;
   readonly reviews: Reviews;
+  rules(): Promise<SecretRules>;
   showText(title: string, text: string): Promise<void>;
 }
 
@@ -44,8 +47,8 @@ export interface Imported {
 const keyOf = ({ entry }: FoundServer): string => JSON.stringify([entry.file, entry.client, entry.path]);
 
 /** Everything this machine and workspace have, read now. */
-export async function scanHere(here: Here): Promise<ScanResult> {
-  return scan(nodeFiles, await here.locations(), here.contextOf);
+export async function scanHere(here: Here, rules: CredentialRules): Promise<ScanResult> {
+  return scan(nodeFiles, await here.locations(), here.contextOf, rules);
 }
 
 /**
@@ -58,9 +61,10 @@ export async function importServers(
   only?: (server: FoundServer) => boolean,
 ): Promise<Imported | undefined> {
   const { here } = context;
+  const { looksSecret } = await context.rules();
   const look = async () =>
     vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title: 'Culvert: looking for MCP servers…' }, () =>
-      scanHere(here),
+      scanHere(here, { looksSecret }),
     );
   let result = await look();
   const showRest = () => void context.showText('Not imported', `${explainRest(result).join('\n\n')}\n`);
@@ -71,6 +75,10 @@ export async function importServers(
     return undefined;
   }
   let picked = only ? result.servers.filter(only) : await pickServers(result, TITLE, showRest);
+  if (only && picked?.length === 0)
+    void vscode.window.showInformationMessage(
+      'No MCP server that Culvert could route was found there. It may have been changed meanwhile.',
+    );
   if (!picked || picked.length === 0) return undefined;
   const keys = new Set(picked.map(keyOf));
   const paths = () => (picked ?? []).flatMap(({ file }) => [file.location.path, file.facts.target]);
@@ -91,6 +99,7 @@ export async function importServers(
     },
     newServerId: () => newId('srv'),
     bridge: (id) => here.bridge(id),
+    looksSecret,
   });
   if (!(await acceptRefusals(plan, picked.length, showRefusals(context, plan)))) return undefined;
 
@@ -192,7 +201,7 @@ async function confirmCommands(plan: ImportPlan): Promise<ReadonlySet<string> | 
       some.length === 1 ? 'May Culvert start this command?' : `May Culvert start these ${some.length} commands?`,
       {
         modal: true,
-        detail: `${some.map(({ label, place, seals }) => describe(label, place, variables(seals))).join('\n\n')}\n\nThey run with your rights whenever an agent uses the server, as they did so far in their clients. Start only what you trust.`,
+        detail: `${some.map(({ label, place, seals }) => describeCommandWhole(label, place, variables(seals))).join('\n\n')}\n\nThey run with your rights whenever an agent uses the server, as they did so far in their clients. Start only what you trust.`,
       },
       'Start When Needed',
       'Not Yet',
@@ -203,7 +212,8 @@ async function confirmCommands(plan: ImportPlan): Promise<ReadonlySet<string> | 
   return confirmed;
 }
 
-function describe(label: string, place: CommandPlace, secrets: readonly string[]): string {
+/** A command whole, with the names of the variables that hold a secret. */
+export function describeCommandWhole(label: string, place: CommandPlace, secrets: readonly string[]): string {
   return [
     `${visible(label, 60)}: ${visible(place.command)}`,
     ...place.args.map((arg, i) => `  argument ${i + 1}: ${visible(arg)}`),
