@@ -43,14 +43,12 @@ export function findHiddenText(text: Buffer): HiddenSpan[] {
     }
     return spans;
   }
-  const rightToLeft = holdsRightToLeft(text);
-  let previous = 0;
-  for (let at = 0; at < text.length;) {
+  let rightToLeft: boolean | undefined;
+  for (let at = nextSuspect(text, 0); at < text.length;) {
     const [point, length] = pointAt(text, at);
     const kind = length === 0 ? undefined : kindOf(point);
     if (kind === undefined) {
-      previous = point;
-      at += Math.max(length, 1);
+      at = nextSuspect(text, at + Math.max(length, 1));
       continue;
     }
     let end = kind === 'terminal escape' ? escapeEnd(text, at) : at + length;
@@ -63,10 +61,74 @@ export function findHiddenText(text: Buffer): HiddenSpan[] {
         points++;
       }
     const next = end < text.length ? pointAt(text, end)[0] : 0;
-    if (!isHonest(kind, point, points, at, previous, next, rightToLeft) && !add(spans, text, { start: at, end, kind })) return spans;
-    at = end;
+    if (kind === 'direction controls') rightToLeft ??= holdsRightToLeft(text);
+    const honest = isHonest(kind, point, points, at, shownBefore(text, at), next, rightToLeft ?? false);
+    if (!honest && !add(spans, text, { start: at, end, kind })) return spans;
+    at = nextSuspect(text, end);
   }
   return spans;
+}
+
+/** Bytes with which something hidden can begin: control characters, and the first byte of the characters that {@link kindOf} knows. */
+const IS_SUSPECT = Uint8Array.from({ length: 256 }, (_, c) =>
+  (c < 0x20 && c !== 9 && c !== 10 && c !== 12 && c !== 13) || c === 0x7f || [0xc2, 0xcd, 0xd8, 0xe1, 0xe2, 0xe3, 0xef, 0xf3].includes(c)
+    ? 1
+    : 0,
+);
+
+/** The next place from `from` on where something hidden may stand; many a text is full of curly quotes and accents, so two bytes are looked at. */
+function nextSuspect(text: Buffer, from: number): number {
+  const { length } = text;
+  for (let i = from; i < length; i++) {
+    const c = text[i] as number;
+    if (IS_SUSPECT[c] === 0) continue;
+    if (c < 0x80) return i;
+    const next = text[i + 1] ?? 0;
+    switch (c) {
+      case 0xc2:
+        if (next < 0xa0 || next === 0xad) return i;
+        break;
+      case 0xe1:
+        if (next === 0x85 || next === 0x9e || next === 0xa0) return i;
+        break;
+      case 0xe2: {
+        const third = text[i + 2] ?? 0;
+        if (next === 0x80 ? (third >= 0x8b && third <= 0x8f) || third >= 0xaa : next === 0x81 && third >= 0xa0) return i;
+        break;
+      }
+      case 0xe3:
+        if (next === 0x85) return i;
+        break;
+      case 0xcd:
+        if (next === 0x8f) return i;
+        break;
+      case 0xd8:
+        if (next === 0x9c) return i;
+        break;
+      case 0xef:
+        if (next === 0xb8 || next === 0xbb || next === 0xbe || next === 0xbf) return i;
+        break;
+      default:
+        return i;
+    }
+  }
+  return length;
+}
+
+/** Most characters that are stepped back over. */
+const MAX_BACK = 64;
+
+/** The last character before `at` that shows, 0 if there is none. */
+function shownBefore(text: Buffer, at: number): number {
+  let i = at;
+  for (let n = 0; n < MAX_BACK && i > 0; n++) {
+    i--;
+    while (i > 0 && ((text[i] as number) & 0xc0) === 0x80) i--;
+    const [point, length] = pointAt(text, i);
+    if (length === 0) return point;
+    if (kindOf(point) === undefined) return point;
+  }
+  return 0;
 }
 
 /** `text` without what is hidden in it; the same buffer if there is nothing. */

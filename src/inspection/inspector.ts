@@ -121,7 +121,7 @@ export class Inspector {
       const action = this.#actionFor(hit, where);
       if (action === 'off') continue;
       const does = action === 'warn' ? 'reported' : action === 'block' ? 'blocked' : hit.kind === 'hidden' ? 'stripped' : 'redacted';
-      findings.add(this.#describe(hit), does, hit.parts[0]?.path);
+      findings.add(this.#describe(hit), does, this.#shown(hit.parts[0]?.path));
       if (action === 'block') blockedFor ??= this.#nameFor(hit);
       if (action === 'redact') removals.push({ parts: hit.parts, name: hit.kind === 'hidden' ? '' : this.#nameFor(hit) });
     }
@@ -190,10 +190,10 @@ export class Inspector {
     const reported = new Findings('to-server');
     if (!complete || tooDeep === true) reported.add(NOT_COMPLETE, 'reported');
     for (const hit of strange)
-      stopped.add(this.#describe(hit), 'blocked', hit.parts[0]?.kind === 'text' ? ['headers'] : hit.parts[0]?.path);
+      stopped.add(this.#describe(hit), 'blocked', hit.parts[0]?.kind === 'text' ? ['headers'] : this.#shown(hit.parts[0]?.path));
     for (const hit of hits) {
       if (hit.kind === 'known') continue;
-      const path = hit.parts[0]?.path;
+      const path = this.#shown(hit.parts[0]?.path);
       const action = this.#actionFor(hit, where);
       if (action === 'off') continue;
       if (action === 'warn') reported.add(this.#describe(hit), 'reported', path);
@@ -270,8 +270,17 @@ export class Inspector {
     return decisions?.isHarmless(hit.id, decisions.digestOf(hit.value), where) === true ? 'off' : action;
   }
 
+  /** A path without secrets: keys are data too. */
+  #shown(path: readonly (string | number)[] | undefined): readonly (string | number)[] | undefined {
+    return path?.map((step) =>
+      typeof step === 'string' && step.length >= MIN_KEY_BYTES ? this.text(Buffer.from(step, 'utf8')).bytes.toString('utf8') : step,
+    );
+  }
+
   #nameFor(hit: Hit): string {
-    return hit.kind === 'known' ? this.#options.nameOf(hit.id) : hit.id;
+    // A trap that is seen to be one is none.
+    if (hit.kind === 'known') return isCanary(hit.id) ? 'secret' : this.#options.nameOf(hit.id);
+    return hit.id;
   }
 
   #describe(hit: Hit): Described {
@@ -336,6 +345,8 @@ class Findings {
   }
 }
 
+/** Keys that could hold a secret, bytes. */
+const MIN_KEY_BYTES = 8;
 /** More in one message are redacted all the same, and not told one by one. */
 const MAX_FINDINGS_PER_MESSAGE = 200;
 

@@ -88,6 +88,11 @@ export class SecretSearch implements Disposable {
     return this.rules.ready();
   }
 
+  /** Whether the thread runs now. */
+  get hasThread(): boolean {
+    return this.#thread !== undefined;
+  }
+
   /** Searches a message off this thread, or here where there is no other. Never rejects. */
   async large(bytes: Buffer, wanted: Wanted): Promise<Found> {
     await this.ready();

@@ -109,7 +109,8 @@ export class Core implements Disposable {
       new LeakGuard({
         ...{ db, key, generations, clock: options.clock, asker: options.leakAsker, startThread: options.startInspectionThread },
         onProblem: (problem) => options.logger.warn(problem),
-        nameOf: (id) => this.nameOfSecret(id),
+        keeper: options.secretStore,
+        nameOf: (id) => this.credentials.get(credentialOf(id))?.name ?? 'a credential',
       }),
     );
     this.record = this.#store.add(new RecordKeeping({ ...options, db, key, generations, checkpoints }));
@@ -207,12 +208,8 @@ export class Core implements Disposable {
   /** Resolves when every sealed value is known to the inspector, and what secrets look like: that is loaded when it is first needed. */
   async ready(): Promise<void> {
     await this.#learning;
+    await this.leaks.canaries.learned;
     await this.leaks.ready();
-  }
-
-  /** The name of a secret that was found, by the id under which it is known to the search. */
-  nameOfSecret(id: string): string {
-    return this.credentials.get(credentialOf(id))?.name ?? 'a credential';
   }
 
   /** Names of the credentials that go along to a server. */
@@ -254,8 +251,7 @@ export class Core implements Disposable {
       this.access.refresh();
       this.credentials.refresh();
       this.catalog.refresh();
-      this.leaks.decisions.refresh();
-      this.findings.refresh();
+      this.leaks.refresh();
       this.#reportTampering();
       this.#fault = '';
     } catch (error) {
@@ -280,7 +276,7 @@ export class Core implements Disposable {
 
   /** Everything that keeps its rows under a MAC. */
   get #signedParts(): readonly { tampering(): readonly Tampering[]; forgetTampering(): void }[] {
-    return [this.servers, this.access, this.credentials, this.catalog, this.leaks.decisions, this.record.hold];
+    return [this.servers, this.access, this.credentials, this.catalog, ...this.leaks.signedParts, this.record.hold];
   }
 
   /** Signs the record and closes everything. What was granted until the window closes ends. */

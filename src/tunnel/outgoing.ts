@@ -85,7 +85,7 @@ async function checkParts(x: Passage, options: StagesOptions, foreign: (id: stri
   const findings = ids.map((id): Finding => ({
     rule: IN_PARTS,
     severity: 'high',
-    subject: core.nameOfSecret(id),
+    subject: core.leaks.nameOf(id),
     direction: 'to-server',
     form: 'piece by piece',
     action: 'blocked',
@@ -150,7 +150,7 @@ function namesOf(findings: readonly Finding[]): string {
         tier === 'known'
           ? `“${subject}”`
           : tier === 'canary'
-            ? `the planted value “${subject}”`
+            ? 'a secret that belongs elsewhere'
             : `what looks like ${subject}${path === undefined ? '' : ` (${path})`}`,
       ),
     ),

@@ -377,7 +377,7 @@ export class Tunnel implements Disposable {
         core.recognise(credential, opened.revision, opened.secret);
         return opened.secret;
       },
-      redact: (text) => core.inspector.redactForDisplay(text),
+      redact: core.leaks.stderrCleaner(),
     });
     this.#upstreams.set(server.id, { place: server.upstream, upstream });
     return upstream;

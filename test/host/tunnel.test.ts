@@ -4,6 +4,7 @@ import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
 import type { App } from '../../src/vscode/app.ts';
+import { Secret } from '../../src/credentials/secret.ts';
 import type { Server } from '../../src/mcp/server.ts';
 import { calledTool } from '../../scripts/demo/upstream.ts';
 import { HOST_DEMO_LABEL, hostDemo } from '../harness/hostDemo.ts';
@@ -102,6 +103,36 @@ describe('the main job, in the extension host', () => {
     assert.ok(!text.includes(token));
     assert.match(text, /⟦culvert: Demo credential redacted⟧/);
     assert.equal(app.core.findings.list({ dismissed: false }).find((f) => f.tool === 'get-env')?.action, 'redacted');
+  });
+
+  it('lets nothing reach the model that looks like a secret, and no other server’s secret leave', async () => {
+    // Made up, of a format that a rule knows.
+    const token = ['glpat', 'Ho5tXk29QfLm7Zt3WvRb'].join('-');
+    const foreign = ['elsewhere', 'Kd7Qm2Xv', '9Rb4Nw8Z', 'cHt6Yp3G'].join('_');
+    await app.core.credentials.seal('elsewhere', { kind: 'bearer' }, ['https://elsewhere.example'], new Secret(foreign));
+    await app.core.ready();
+    const reached = (await calls('echo')).length;
+    const stopped = await invoke(/_echo$/, { message: foreign }).catch((error: unknown) => String(error));
+    assert.match(stopped, /belongs to another server/);
+    assert.equal((await calls('echo')).length, reached);
+    app.core.leaks.decisions.setOutgoing('gitlab-token', { server: server.id, tool: 'echo' }, 'may-leave');
+    const text = await invoke(/_echo$/, { message: `x ${token} y` });
+    assert.match(text, /^Echo: x ⟦culvert: gitlab-token redacted⟧ y$/);
+    const found = app.core.findings.list({ dismissed: false }).filter((f) => f.tool === 'echo');
+    assert.deepEqual(found.map((f) => [f.rule, f.direction, f.action]).sort(), [
+      ['gitlab-token', 'to-agent', 'redacted'],
+      ['gitlab-token', 'to-server', 'allowed'],
+      ['known-secret', 'to-server', 'blocked'],
+    ]);
+  });
+
+  it('searches a large answer in the thread of the bundle', async () => {
+    const { token } = await hostDemo();
+    const bytes = Buffer.from(JSON.stringify({ result: `${'all clear, 4711 times; '.repeat(30_000)} ${token}` }));
+    const where = { server: server.id, serverLabel: server.label, tool: 'echo', workspace: undefined };
+    const { bytes: out, findings } = await app.core.inspector.look(bytes, where);
+    assert.deepEqual([out.includes(token), findings.length], [false, 1]);
+    assert.equal(app.core.leaks.secrets.hasThread, true);
   });
 
   it('stops everything while paused, and goes on after', async () => {
