@@ -34,6 +34,8 @@ export interface TaskGrant {
   readonly server: string;
   readonly target: Target;
   readonly effect: Grant['effect'];
+  /** Ids of grants that ask and that it outranks while it lasts. */
+  readonly answers?: readonly string[];
 }
 
 /** How often a call is decided again because another window took the last use of a grant meanwhile. */
@@ -318,6 +320,42 @@ export class Access implements Disposable {
   set(server: string, target: Target, effect: Grant['effect'], givenBy: Grant['givenBy'], expiresAt?: number): Grant {
     const grant: NewGrant = { server, target, effect, scope: {}, givenBy, ...(expiresAt === undefined ? {} : { expiresAt }) };
     return this.#exchange([grant], (old, row) => supersedes(row, old))[0] as Grant;
+  }
+
+  /** {@link set} for several targets of a server, in one write. */
+  setAll(server: string, targets: readonly Target[], effect: Grant['effect'], givenBy: Grant['givenBy']): void {
+    if (targets.length === 0) return;
+    const grants = targets.map((target): NewGrant => ({ server, target, effect, scope: {}, givenBy }));
+    this.#exchange(grants, (old, row) => supersedes(row, old));
+  }
+
+  /** Allows more for a task that runs; it ends with it. */
+  grantForTask(task: string, grants: readonly TaskGrant[]): void {
+    if (!this.tasks.runs(task)) return;
+    this.#exchange(
+      grants.map((grant) => ({ ...grant, scope: {}, givenBy: 'task', endsWith: { kind: 'task', task } })),
+      () => false,
+    );
+  }
+
+  /** Puts a changed grant in the place of one. `undefined` if that one is gone: what was withdrawn does not come back by an edit. */
+  replace(id: string, grant: NewGrant): Grant | undefined {
+    if (!this.#grants.rows().has(id)) return undefined;
+    return this.#exchange([grant], (old, row) => old.id === id || (supersedes(row, old) && sameReach(old, row)))[0];
+  }
+
+  /** Makes the grants of a server what they were, to undo a change. Those with a number of uses stay away: nobody knows what was left. */
+  restore(server: string, before: readonly Grant[]): void {
+    const rows = before.filter((g) => g.server === server && !isCounted(g));
+    const now = this.forServer(server);
+    const revoked = now.filter((g) => !rows.some((row) => row.id === g.id));
+    const given = rows.filter((row) => !now.some((g) => g.id === row.id));
+    this.#grants.write(
+      given,
+      revoked.map((g) => g.id),
+    );
+    this.#forgetUses(revoked);
+    this.#acted.fire({ given, revoked });
   }
 
   /** Gives the grants with which a server starts. */

@@ -10,6 +10,7 @@ import type { Access, NewGrant } from './access.ts';
 import { CallArguments } from './arguments.ts';
 import { diffArguments, type ArgumentChange } from './argumentsDiff.ts';
 import { subject, type Call, type Ruling } from './decide.ts';
+import { describeNear } from './explain.ts';
 import { describeGrantFully, span, type Caller, type Grant, type Target } from './grant.ts';
 import { Refusals } from './refusals.ts';
 import type { AccessOutcome, AccessWish } from './requestAccess.ts';
@@ -48,6 +49,8 @@ export interface ApprovalRequest {
   readonly identical: number;
   /** Why the user is asked: the reason of the grant or policy. */
   readonly why: string;
+  /** Grants that nearly let it through, in sentences. */
+  readonly nearly?: readonly string[];
   /** False where a policy wants the question each time, so that no grant would spare it. */
   readonly lasting: boolean;
   /** What differs from the last call of this tool that the user approved in this window; absent if there is none. */
@@ -149,6 +152,7 @@ export class Approvals implements Disposable {
       {
         ...what,
         why: ruling?.reason ?? '',
+        nearly: (ruling?.near ?? []).map(describeNear),
         lasting: ruling?.by.kind !== 'policy',
         changes: before !== undefined && argumentsText !== undefined ? diffArguments(before, argumentsText) : undefined,
         proposals: widenings(call, argumentsText === undefined ? call.arguments : CallArguments.fromText(argumentsText)),

@@ -142,7 +142,7 @@ function byGrants(principal: Caller, call: Call, kind: MethodClass, grants: Iter
   return {
     ...denyBy(
       'no-grant',
-      `${subject(call)} is not allowed.${hint(trial.near)} The user can allow it in Culvert’s Grants view or with “Culvert: Allow Tool…”.`,
+      `${subject(call)} is not allowed.${hint(trial.near)} The user can allow it in Culvert’s Grants view or with “Culvert: Allow Tool for…”.`,
     ),
     near: trial.near,
   };

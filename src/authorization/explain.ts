@@ -20,10 +20,15 @@ export function explain(ruling: Ruling): readonly string[] {
   const lines = [ruling.reason];
   if (ruling.grant) lines.push(originOf(ruling.grant));
   if (ruling.narrowing) lines.push(`Decided by: ${ruling.narrowing.layer}, ${ruling.narrowing.rule}. Policies stand above grants.`);
-  for (const miss of ruling.near) lines.push(`Nearly: ${describeGrant(miss.grant)} — ${whyNot(miss)}.`);
+  for (const miss of ruling.near) lines.push(describeNear(miss));
   for (const { layer, rule, effect, reason } of ruling.shadow ?? [])
     lines.push(`In shadow mode ${layer} (${rule}) would ${effect === 'ask' ? 'have asked' : 'have denied it'}: ${reason}`);
   return lines;
+}
+
+/** A grant that nearly let a call through, and why it did not: `Nearly: allow echo where owner is “acme” — the arguments are not so that …`. */
+export function describeNear(miss: NearMiss): string {
+  return `Nearly: ${describeGrant(miss.grant)} — ${whyNot(miss)}.`;
 }
 
 /** Where a grant comes from, in words: `Grant: allow echo, given in the Grants view on 2026-06-01 00:15 UTC, without an end.` */

@@ -1,76 +1,113 @@
 import * as vscode from 'vscode';
 import type { Answer, ApprovalRequest, Approver } from '../authorization/approvals.ts';
-import { remaining, visible } from '../common/text.ts';
+import { visible } from '../common/text.ts';
 import type { Clock } from '../common/clock.ts';
-import { toDisposable, type Disposable } from '../common/disposable.ts';
+import type { Disposable } from '../common/disposable.ts';
+import {
+  promptDetails,
+  promptPlaceholder,
+  promptReason,
+  promptRows,
+  promptTitle,
+  type PromptRow,
+  type PromptStep,
+} from './approvalText.ts';
 import { COMMANDS } from './names.ts';
 import { withoutIcons } from './steps.ts';
 
 /** Keys that were meant for the editor must not answer a question that has just appeared, milliseconds. */
 const SETTLE_MS = 600;
-/** Arguments that are shown as rows; the rest is in the details. */
-const SHOWN_ARGUMENTS = 6;
-const SHOWN_CHARACTERS = 160;
+/** Nor may the second half of a double click answer the step that follows, milliseconds. */
+const STEP_MS = 300;
+/** How often the time left is drawn, milliseconds. */
+const TICK_MS = 1_000;
 
 interface Row extends vscode.QuickPickItem {
-  readonly answer?: Answer;
+  readonly does?: Extract<PromptRow, { kind: 'choice' }>['then'];
 }
 
 /**
- * Asks the user about one call in a quick pick. It does not go away when the focus does, and Escape only puts it off: the status bar
- * and a notification bring it back until it is answered or its time is over. Typing does not filter, and the first row is harmless.
+ * Asks the user about one call in a quick pick, in one step or, for a grant shaped from the call, in three. It does not go away when the
+ * focus does, and Escape only puts it off: the status bar and a notification bring it back until it is answered or its time is over.
+ * Typing does not filter, and the first row is harmless.
  */
 export class ApprovalPrompt implements Approver, Disposable {
   readonly #clock: Clock;
   readonly #showDetails: (title: string, text: string) => void;
+  readonly #taskOf: (server: string) => string | undefined;
   #current: { show(): void; answer(answer: Answer): void } | undefined;
 
-  constructor(clock: Clock, showDetails: (title: string, text: string) => void) {
+  /** `taskOf`: name of the running task that a server belongs to. */
+  constructor(clock: Clock, showDetails: (title: string, text: string) => void, taskOf: (server: string) => string | undefined) {
     this.#clock = clock;
     this.#showDetails = showDetails;
+    this.#taskOf = taskOf;
   }
 
   ask(request: ApprovalRequest, waiting: number, signal: AbortSignal): Promise<Answer> {
     return new Promise((resolve) => {
       const pick = vscode.window.createQuickPick<Row>();
-      const what = request.call.tool ?? request.call.method ?? '';
       let settled = false;
-      let shownAt = this.#clock.monotonic();
-      let hiddenOnPurpose = false;
-      pick.title = `Culvert: allow “${visible(what, 60)}” of ${visible(request.call.serverLabel, 60)}?${waiting > 1 ? ` (1 of ${waiting})` : ''}`;
+      let readyAt = 0;
+      let step: PromptStep = { kind: 'call' };
+      let identical = 0;
       pick.ignoreFocusOut = true;
       pick.matchOnDetail = false;
-      const countDown = () =>
-        (pick.placeholder = `${request.client} wants to call it. Denied in ${remaining(request.deadline - this.#clock.now())} unless you answer.`);
-      countDown();
-      const timer = setInterval(countDown, 1000);
+      pick.prompt = withoutIcons(promptReason(request));
+      const fill = () => {
+        identical = request.identical;
+        const context = { task: this.#taskOf(request.call.server), now: this.#clock.now() };
+        pick.title = promptTitle(request, waiting, step);
+        pick.items = promptRows(request, step, context).map(toItem);
+        pick.buttons = step.kind === 'call' ? [] : [vscode.QuickInputButtons.Back];
+      };
+      const tick = () => {
+        pick.placeholder = promptPlaceholder(request, this.#clock.now());
+        // More calls that say the same have come: they are answered together.
+        if (step.kind === 'call' && request.identical !== identical) refill();
+      };
+      const refill = () => {
+        const at = pick.items.findIndex((item) => item === pick.activeItems[0]);
+        const label = pick.items[at]?.label;
+        fill();
+        const active = pick.items.find((item) => item.label === label);
+        if (active) pick.activeItems = [active];
+      };
+      const timer = setInterval(tick, TICK_MS);
       const finish = (answer: Answer) => {
         if (settled) return;
         settled = true;
         clearInterval(timer);
         this.#current = undefined;
-        hiddenOnPurpose = true;
         pick.dispose();
         resolve(answer);
       };
+      const go = (next: PromptStep) => {
+        step = next;
+        readyAt = this.#clock.monotonic() + STEP_MS;
+        fill();
+      };
       const show = () => {
-        shownAt = this.#clock.monotonic();
+        readyAt = this.#clock.monotonic() + SETTLE_MS;
+        step = { kind: 'call' };
         // VS Code forgets the rows of a quick pick that was hidden.
-        pick.items = rowsFor(request);
+        fill();
+        tick();
         pick.show();
       };
       pick.onDidChangeValue(() => (pick.value = ''));
+      pick.onDidTriggerButton(() => go(step.kind === 'reach' && !request.wish ? { kind: 'what' } : { kind: 'call' }));
       pick.onDidAccept(() => {
         const row = pick.selectedItems[0] ?? pick.activeItems[0];
         // A row that stays selected would take no second click.
         pick.selectedItems = [];
-        if (this.#clock.monotonic() - shownAt < SETTLE_MS || !row) return;
-        if (row.answer) finish(row.answer);
-        else this.#showDetails(`${what} (waiting)`, detailsOf(request));
+        if (this.#clock.monotonic() < readyAt || !row) return;
+        if (!row.does) this.#showDetails(`${whatOf(request)} (waiting)`, promptDetails(request));
+        else if ('answer' in row.does) finish(row.does.answer);
+        else go(row.does.step);
       });
       pick.onDidHide(() => {
-        if (settled || hiddenOnPurpose) return;
-        void this.#remind(request, finish, signal);
+        if (!settled) void this.#remind(request, finish, signal);
       });
       signal.addEventListener('abort', () => finish('dismiss'), { once: true });
       this.#current = { show, answer: finish };
@@ -88,93 +125,24 @@ export class ApprovalPrompt implements Approver, Disposable {
   }
 
   async #remind(request: ApprovalRequest, finish: (answer: Answer) => void, signal: AbortSignal): Promise<void> {
-    const what = request.call.tool ?? request.call.method ?? '';
     const choice = await vscode.window.showWarningMessage(
-      `${request.client} waits for your answer: “${visible(what, 60)}” of ${request.call.serverLabel}.`,
+      `${request.client} waits for your answer: “${visible(whatOf(request), 60)}” of ${request.call.serverLabel}.`,
       'Answer…',
-      'Deny This Call',
+      request.wish ? 'Not Now' : 'Deny This Call',
     );
     if (signal.aborted) return;
     if (choice === 'Answer…') void vscode.commands.executeCommand(COMMANDS.answerWaiting);
-    if (choice === 'Deny This Call') finish('dismiss');
+    else if (choice !== undefined) finish('dismiss');
   }
 }
 
-function rowsFor(request: ApprovalRequest): Row[] {
-  const { call, principal } = request;
-  const method = call.method === 'tools/call' || call.method === undefined ? 'tool' : call.method;
-  const separator = (label: string): Row => ({ label, kind: vscode.QuickPickItemKind.Separator });
-  const fact = (icon: string, label: string, description: string): Row => ({
-    label: `$(${icon}) ${withoutIcons(label)}`,
-    description: withoutIcons(description),
-    alwaysShow: true,
-  });
-  const answer = (a: Answer, icon: string, label: string, description: string): Row => ({
-    label: `$(${icon}) ${label}`,
-    description,
-    answer: a,
-    alwaysShow: true,
-  });
-  return [
-    separator('The call (Enter here shows everything)'),
-    fact('tools', visible(call.tool ?? call.method ?? '', 80), `${method} of ${call.serverLabel}`),
-    ...argumentRows(request.argumentsText).map(([name, value]) => fact('symbol-parameter', name, value)),
-    fact('globe', request.destination, 'where it goes'),
-    fact('key', request.credentials.join(', ') || 'none', 'credential that Culvert adds'),
-    separator('Your answer'),
-    answer('once', 'check', 'Allow once', 'only this call'),
-    answer('short', 'clock', 'Allow for 15 minutes', 'this tool, any arguments'),
-    ...(principal.workspaceName === undefined
-      ? []
-      : [answer('workspace', 'folder', 'Allow in this workspace', withoutIcons(principal.workspaceName))]),
-    answer('always', 'check-all', 'Always', 'everywhere, until you revoke it'),
-    answer('deny', 'circle-slash', 'Deny', 'from now on; change it in the Grants view'),
-  ];
+function whatOf({ call }: ApprovalRequest): string {
+  return call.tool ?? call.method ?? '';
 }
 
-function argumentRows(text: string | undefined): [string, string][] {
-  if (text === undefined) return [];
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    return [['arguments', visible(text, SHOWN_CHARACTERS)]];
-  }
-  if (typeof parsed !== 'object' || parsed === null) return [['arguments', visible(text, SHOWN_CHARACTERS)]];
-  const all = Object.entries(parsed).map(([name, value]): [string, string] => [
-    visible(name, 40),
-    visible(typeof value === 'string' ? value : JSON.stringify(value), SHOWN_CHARACTERS),
-  ]);
-  if (all.length === 0) return [['no arguments', '']];
-  return all.length <= SHOWN_ARGUMENTS ? all : [...all.slice(0, SHOWN_ARGUMENTS - 1), [`and ${all.length - SHOWN_ARGUMENTS + 1} more`, '']];
-}
-
-function detailsOf(request: ApprovalRequest): string {
-  let args = request.argumentsText ?? '';
-  try {
-    args = JSON.stringify(JSON.parse(args), undefined, 2);
-  } catch {
-    // Shown as it is.
-  }
-  return [
-    `Who calls:    ${request.client}`,
-    `Server:       ${request.call.serverLabel}`,
-    `Tool:         ${visible(request.call.tool ?? request.call.method ?? '')}`,
-    `Goes to:      ${request.destination}`,
-    `Credential:   ${request.credentials.join(', ') || 'none'}`,
-    `SHA-256:      ${request.digest}`,
-    '',
-    'Arguments (hidden characters made visible):',
-    '',
-    args
-      .split('\n')
-      .map((line) => visible(line))
-      .join('\n'),
-    '',
-  ].join('\n');
-}
-
-/** Ends whatever question is open when the owner goes. */
-export function asDisposable(prompt: ApprovalPrompt): Disposable {
-  return toDisposable(() => prompt.dispose());
+function toItem(row: PromptRow): Row {
+  if (row.kind === 'separator') return { label: withoutIcons(row.label), kind: vscode.QuickPickItemKind.Separator };
+  const item = { label: `$(${row.icon}) ${withoutIcons(row.label)}`, description: withoutIcons(row.description), alwaysShow: true };
+  if (row.kind === 'fact') return item;
+  return { ...item, ...(row.detail === undefined ? {} : { detail: withoutIcons(row.detail) }), does: row.then };
 }

@@ -16,6 +16,10 @@ export const COMMANDS = {
   toggleToolAccess: 'culvert.toggleToolAccess',
   allowTool: 'culvert.allowTool',
   revoke: 'culvert.revoke',
+  setServerAccess: 'culvert.setServerAccess',
+  findTool: 'culvert.findTool',
+  startTask: 'culvert.startTask',
+  endTask: 'culvert.endTask',
   pause: 'culvert.pause',
   resume: 'culvert.resume',
   answerWaiting: 'culvert.answerWaiting',
@@ -31,6 +35,11 @@ export const COMMANDS = {
   toolAllowShort: 'culvert.tool.allowShort',
   toolAsk: 'culvert.tool.ask',
   toolDeny: 'culvert.tool.deny',
+  serverNothing: 'culvert.server.nothing',
+  serverReading: 'culvert.server.reading',
+  serverAsk: 'culvert.server.ask',
+  serverTask: 'culvert.server.task',
+  grantRevoke: 'culvert.grant.revoke',
   showRecord: 'culvert.showRecord',
   loadMore: 'culvert.loadMore',
   dismissFinding: 'culvert.dismissFinding',
@@ -43,6 +52,11 @@ export const ITEM_COMMANDS: readonly CommandId[] = [
   COMMANDS.toolAllowShort,
   COMMANDS.toolAsk,
   COMMANDS.toolDeny,
+  COMMANDS.serverNothing,
+  COMMANDS.serverReading,
+  COMMANDS.serverAsk,
+  COMMANDS.serverTask,
+  COMMANDS.grantRevoke,
   COMMANDS.showRecord,
   COMMANDS.loadMore,
   COMMANDS.dismissFinding,
@@ -67,6 +81,7 @@ export const CONTEXT = {
   hasTools: 'culvert.hasTools',
   hasGrants: 'culvert.hasGrants',
   hasCredentials: 'culvert.hasCredentials',
+  hasTask: 'culvert.hasTask',
   paused: 'culvert.paused',
   waiting: 'culvert.waiting',
   /** Stored entries were changed from outside. */
@@ -110,7 +125,15 @@ export const WORKSPACE_SETTINGS: readonly string[] = [SETTINGS.leakTiers, SETTIN
 export const PROVIDER_ID = 'culvert';
 
 /** Values of `contextValue` of tree items; menus in package.json match them. */
-export const ITEMS = { server: 'server', tool: 'tool', call: 'call', finding: 'finding', credential: 'credential' } as const;
+export const ITEMS = {
+  server: 'server',
+  tool: 'tool',
+  wide: 'wide',
+  grant: 'grant',
+  call: 'call',
+  finding: 'finding',
+  credential: 'credential',
+} as const;
 
 /** Scheme of the documents that show a record. */
 export const RECORD_SCHEME = 'culvert-audit';

@@ -28,6 +28,7 @@ import { RecordDocuments } from './recordDocument.ts';
 import { StatusBar } from './statusBar.ts';
 import { ActivityView } from './views/activityView.ts';
 import { CredentialsView } from './views/credentialsView.ts';
+import { GrantBadges } from './views/grantBadges.ts';
 import { GrantsView } from './views/grantsView.ts';
 import { WarningDecorations } from './views/serverWarnings.ts';
 import { LeakWarningsView } from './views/leakWarningsView.ts';
@@ -53,6 +54,7 @@ export class Runtime implements vscode.Disposable {
   #app: App | undefined;
   #core: Core | undefined;
   #activity: ActivityView | undefined;
+  #grants: GrantsView | undefined;
 
   constructor(context: vscode.ExtensionContext) {
     this.#context = context;
@@ -64,6 +66,7 @@ export class Runtime implements vscode.Disposable {
       registerCommands({
         app: () => this.#app,
         activity: () => this.#activity,
+        grants: () => this.#grants,
         documents: this.#documents,
         log: this.#log,
         logger: this.#logger,
@@ -115,7 +118,11 @@ export class Runtime implements vscode.Disposable {
 
   async #open(): Promise<void> {
     const logger = this.#logger;
-    const prompt = new ApprovalPrompt(systemClock, (title, text) => void this.#documents.showDetails(title, text));
+    const prompt = new ApprovalPrompt(
+      systemClock,
+      (title, text) => void this.#documents.showDetails(title, text),
+      (server) => this.#core?.access.tasks.for(server)?.name,
+    );
     this.#running.push(prompt);
     const core = await Core.open({
       stateFolder: this.#context.globalStorageUri.fsPath,
@@ -172,10 +179,12 @@ export class Runtime implements vscode.Disposable {
     };
     issueShared();
     this.#activity = new ActivityView(app);
+    this.#grants = new GrantsView(app);
     this.#running.push(
       core.servers.onDidChange(issueShared),
-      new GrantsView(app),
       new PolicyWatch(policies),
+      this.#grants,
+      vscode.window.registerFileDecorationProvider(new GrantBadges()),
       vscode.window.registerFileDecorationProvider(new WarningDecorations()),
       this.#activity,
       new LeakWarningsView(app),
@@ -193,6 +202,7 @@ export class Runtime implements vscode.Disposable {
   #close(): void {
     this.#app = undefined;
     this.#activity = undefined;
+    this.#grants = undefined;
     this.#documents.attach(undefined);
     for (const item of this.#running.splice(0).reverse()) {
       try {

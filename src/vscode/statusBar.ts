@@ -1,7 +1,10 @@
 import * as vscode from 'vscode';
 import type { Disposable } from '../common/disposable.ts';
+import { visible } from '../common/text.ts';
 import type { App } from './app.ts';
-import { COMMANDS, VIEWS } from './names.ts';
+import { COMMANDS, CONTEXT, VIEWS } from './names.ts';
+import { setContext } from './adapters.ts';
+import { timeLeft, untilNextText, wallClock } from './reach.ts';
 import { withoutIcons } from './steps.ts';
 
 /** How long “in use” stays after the last call, so that a short one can be seen, milliseconds. */
@@ -11,16 +14,24 @@ const LINGER_MS = 1_500;
 export class StatusBar implements vscode.Disposable {
   readonly #app: App;
   readonly #item: vscode.StatusBarItem;
+  readonly #task: vscode.StatusBarItem;
   readonly #subscriptions: Disposable[];
   #using: string | undefined;
   #linger: NodeJS.Timeout | undefined;
+  #countDown: NodeJS.Timeout | undefined;
 
   constructor(app: App) {
     this.#app = app;
     this.#item = vscode.window.createStatusBarItem('culvert.status', vscode.StatusBarAlignment.Right, 90);
     this.#item.name = 'Culvert';
+    this.#task = vscode.window.createStatusBarItem('culvert.task', vscode.StatusBarAlignment.Right, 89.9);
+    this.#task.name = 'Culvert Task';
+    this.#task.command = COMMANDS.endTask;
     const { core, tunnel } = app;
-    const draw = () => this.#draw();
+    const draw = () => {
+      this.#draw();
+      this.#drawTask();
+    };
     this.#subscriptions = [
       core.servers.onDidChange(draw),
       core.access.onDidChange(draw),
@@ -45,8 +56,10 @@ export class StatusBar implements vscode.Disposable {
 
   dispose(): void {
     clearTimeout(this.#linger);
+    clearTimeout(this.#countDown);
     for (const s of this.#subscriptions) s.dispose();
     this.#item.dispose();
+    this.#task.dispose();
   }
 
   #draw(): void {
@@ -83,6 +96,26 @@ export class StatusBar implements vscode.Disposable {
             : 'Some tools are allowed without asking. Click to see which.';
     }
     item.accessibilityInformation = { label: item.text.replace(/\$\([^)]*\) /, '') };
+  }
+
+  /** The task that runs, with the time left; the first to end of several. */
+  #drawTask(): void {
+    clearTimeout(this.#countDown);
+    const running = this.#app.core.access.tasks.running();
+    const [first] = running;
+    setContext(CONTEXT.hasTask, first !== undefined);
+    if (!first) {
+      this.#task.hide();
+      return;
+    }
+    const now = Date.now();
+    const name = withoutIcons(visible(first.name, 40));
+    const others = running.length > 1 ? ` (and ${running.length - 1} more)` : '';
+    this.#task.text = `$(checklist) ${name}: ${timeLeft(first.endsAt - now)}${others}`;
+    this.#task.tooltip = `The task “${name}” runs until ${wallClock(first.endsAt, now)}. What you allowed meanwhile ends with it. Click to end it now.`;
+    this.#task.accessibilityInformation = { label: `Culvert task ${name}, ${timeLeft(first.endsAt - now)}${others}` };
+    this.#task.show();
+    this.#countDown = setTimeout(() => this.#drawTask(), untilNextText(first.endsAt - now));
   }
 
   #access(): 'none' | 'ask' | 'allow' {

@@ -85,6 +85,55 @@ export function askChoice<T>(place: StepPlace, placeholder: string, choices: rea
   });
 }
 
+/** Asks for several of several. */
+export function askMany<T>(
+  place: StepPlace,
+  placeholder: string,
+  choices: readonly Choice<T>[],
+  active: readonly T[],
+): Promise<StepResult<readonly T[]>> {
+  return new Promise((resolve) => {
+    const pick = vscode.window.createQuickPick<Choice<T>>();
+    pick.title = place.title;
+    if (place.totalSteps > 0) {
+      pick.step = place.step;
+      pick.totalSteps = place.totalSteps;
+    }
+    pick.placeholder = placeholder;
+    pick.prompt = place.prompt;
+    pick.canSelectMany = true;
+    pick.items = choices;
+    pick.selectedItems = choices.filter((c) => active.includes(c.value));
+    pick.ignoreFocusOut = true;
+    pick.matchOnDescription = true;
+    pick.matchOnDetail = true;
+    pick.buttons = place.canGoBack ? [vscode.QuickInputButtons.Back] : [];
+    const finish = settleOnce(pick, resolve);
+    pick.onDidAccept(() => finish({ kind: 'value', value: pick.selectedItems.map((c) => c.value) }));
+    pick.onDidTriggerButton(() => finish({ kind: 'back' }));
+    pick.onDidHide(() => finish({ kind: 'cancel' }));
+    pick.show();
+  });
+}
+
+/** Carries {@link runSteps} from one question to the next. */
+export type Step<T> = (draft: T, place: StepPlace) => Promise<StepResult<T>>;
+
+/** Asks one question after the other, with a way back; `undefined` if the user gave up. */
+export async function runSteps<T>(title: string, start: T, steps: readonly Step<T>[]): Promise<T | undefined> {
+  const drafts = [start];
+  for (let at = 0; at < steps.length;) {
+    const draft = drafts[at];
+    const step = steps[at];
+    if (draft === undefined || !step) return undefined;
+    const result = await step(draft, { title, step: at + 1, totalSteps: steps.length, canGoBack: at > 0 });
+    if (result.kind === 'cancel') return undefined;
+    if (result.kind === 'back') at--;
+    else drafts[++at] = result.value;
+  }
+  return drafts[steps.length];
+}
+
 function settleOnce<T>(input: vscode.QuickInput, resolve: (result: StepResult<T>) => void): (result: StepResult<T>) => void {
   let settled = false;
   return (result) => {

@@ -8,7 +8,7 @@ const GONE = /Culvert denied this call|was not contributed/;
 const ALWAYS = ['Add Server…', 'Show Log', 'Verify Audit History'];
 /** What it offers beside that once there is a server with tools and a credential. */
 const WITH_SERVER = [
-  'Allow Tool…',
+  'Allow Tool for…',
   'Edit Server…',
   'Forget Credential…',
   'Remove Server…',
@@ -92,10 +92,10 @@ describe('Grants', () => {
     await grants.waitDescription('get-tiny-image', /^denied$/);
   });
 
-  it('Allow Tool… allows one for a while, and Revoke… ends that', async () => {
+  it('Allow Tool for… allows one for a while, and Revoke… ends that', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    await window.command('Culvert: Allow Tool…');
+    await window.command('Culvert: Allow Tool for…');
     await window.pick(/^\s*get-tiny-image/, { title: 'Allow Tool' });
     await window.pick('1 hour', { title: 'Allow get-tiny-image' });
     await grants.waitDescription('get-tiny-image', /^allowed, 60 min left$/);

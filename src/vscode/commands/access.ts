@@ -7,7 +7,7 @@ import type { Server } from '../../mcp/server.ts';
 import type { KnownTool } from '../../integrity/toolCatalog.ts';
 import type { App } from '../app.ts';
 import { askChoice, single, withoutIcons } from '../steps.ts';
-import type { GrantRow } from '../views/grantsView.ts';
+import type { GrantRow } from '../views/grantsModel.ts';
 
 interface ToolPick extends vscode.QuickPickItem {
   readonly server?: Server;
@@ -70,7 +70,7 @@ export async function toggleToolAccess(app: App): Promise<void> {
   }
 }
 
-/** **Culvert: Allow Tool…** */
+/** **Culvert: Allow Tool for…** */
 export async function allowTool(app: App): Promise<void> {
   if (refuseWhilePaused(app)) return;
   const picks = toolPicks(app, (effect) => effect !== 'allow');
@@ -152,7 +152,21 @@ export async function revoke(app: App): Promise<void> {
 /** Sets what one row of the Grants view is. */
 export function setRow(app: App, row: GrantRow | undefined, effect: 'allow' | 'ask' | 'deny', forMs?: number): void {
   if (row?.kind !== 'tool') return;
-  app.core.access.set(row.server.id, row.target, effect, 'tree', forMs === undefined ? undefined : Date.now() + forMs);
+  app.core.access.set(row.server, row.target, effect, 'tree', forMs === undefined ? undefined : Date.now() + forMs);
+}
+
+/** Withdraws the grant of a row. */
+export function revokeRow(app: App, row: GrantRow | undefined): void {
+  if (row?.kind === 'grant') app.core.access.revoke([row.grant]);
+}
+
+/** **Culvert: Find Tool…** Among all servers, folded up or not. */
+export async function findTool(app: App, reveal: (server: string, tool: string) => Promise<void>): Promise<void> {
+  const pick = await vscode.window.showQuickPick(
+    toolPicks(app, () => true).map((item) => ({ ...item, picked: false })),
+    { title: 'Culvert: Find Tool', placeHolder: 'Name of a tool', matchOnDescription: true },
+  );
+  if (pick?.server && pick.tool) await reveal(pick.server.id, pick.tool.name);
 }
 
 function refuseWhilePaused(app: App): boolean {

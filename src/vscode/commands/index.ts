@@ -8,17 +8,21 @@ import type { App } from '../app.ts';
 import { COMMANDS, type CommandId } from '../names.ts';
 import type { RecordDocuments } from '../recordDocument.ts';
 import type { ActivityRow, ActivityView } from '../views/activityView.ts';
-import type { GrantRow } from '../views/grantsView.ts';
-import { allowTool, revoke, setRow, toggleToolAccess } from './access.ts';
+import type { GrantRow } from '../views/grantsModel.ts';
+import type { GrantsView } from '../views/grantsView.ts';
+import { allowTool, findTool, revoke, revokeRow, setRow, toggleToolAccess } from './access.ts';
 import { forgetCredential, replaceCredential, testCredential } from './credentials.ts';
 import { importHandlers } from './importServers.ts';
+import { applyPreset, setServerAccess, type Preset } from './presets.ts';
 import { addServer, editServer, removeServer } from './servers.ts';
+import { endTask, startTask } from './tasks.ts';
 
 /** What commands need beside the app. */
 export interface CommandContext {
   /** The app, once everything is open. */
   readonly app: () => App | undefined;
   readonly activity: () => ActivityView | undefined;
+  readonly grants: () => GrantsView | undefined;
   readonly documents: RecordDocuments;
   readonly log: vscode.LogOutputChannel;
   readonly logger: Logger;
@@ -38,7 +42,12 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
       else void vscode.window.showWarningMessage('Culvert is not running in this window. The Culvert view says why.');
     };
   // As it is now: the row may have been drawn before the server was changed.
-  const serverOf = (app: App, row: unknown) => (isRow(row) ? app.core.servers.get(row.server.id) : undefined);
+  const serverOf = (app: App, row: unknown) => (isRow(row) ? app.core.servers.get(row.server) : undefined);
+
+  const preset = (app: App, row: unknown, wanted: Preset) => {
+    const server = serverOf(app, row);
+    return server && applyPreset(app, server, wanted);
+  };
 
   const handlers: Record<CommandId, (...args: never[]) => unknown> = {
     [COMMANDS.addServer]: withApp((app) => addServer(app)),
@@ -56,6 +65,10 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.toggleToolAccess]: withApp((app) => toggleToolAccess(app)),
     [COMMANDS.allowTool]: withApp((app) => allowTool(app)),
     [COMMANDS.revoke]: withApp((app) => revoke(app)),
+    [COMMANDS.setServerAccess]: withApp((app) => setServerAccess(app, undefined)),
+    [COMMANDS.findTool]: withApp((app) => findTool(app, async (server, tool) => context.grants()?.reveal(server, tool))),
+    [COMMANDS.startTask]: withApp((app) => startTask(app)),
+    [COMMANDS.endTask]: withApp((app) => endTask(app)),
     [COMMANDS.pause]: withApp((app) => app.core.setPaused(true)),
     [COMMANDS.resume]: withApp((app) => app.core.setPaused(false)),
     [COMMANDS.answerWaiting]: withApp((app) => app.prompt.showWaiting()),
@@ -71,6 +84,11 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.toolAllowShort]: withApp((app, row?: GrantRow) => setRow(app, row, 'allow', SHORT_GRANT_MS)),
     [COMMANDS.toolAsk]: withApp((app, row?: GrantRow) => setRow(app, row, 'ask')),
     [COMMANDS.toolDeny]: withApp((app, row?: GrantRow) => setRow(app, row, 'deny')),
+    [COMMANDS.serverNothing]: withApp((app, row?: unknown) => preset(app, row, 'nothing')),
+    [COMMANDS.serverReading]: withApp((app, row?: unknown) => preset(app, row, 'reading')),
+    [COMMANDS.serverAsk]: withApp((app, row?: unknown) => preset(app, row, 'ask')),
+    [COMMANDS.serverTask]: withApp((app, row?: unknown) => preset(app, row, 'task')),
+    [COMMANDS.grantRevoke]: withApp((app, row?: GrantRow) => revokeRow(app, row)),
     [COMMANDS.showRecord]: withApp((_app, row?: ActivityRow | StoredFinding) => {
       if (row === undefined || ('kind' in row && row.kind === 'more')) return undefined;
       return documents.showRecord('kind' in row ? row.activity.exchange : row.exchange);

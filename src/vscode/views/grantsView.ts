@@ -1,119 +1,132 @@
 import * as vscode from 'vscode';
-import type { Decision } from '../../mcp/decision.ts';
-import type { Server } from '../../mcp/server.ts';
-import type { Target } from '../../authorization/grant.ts';
-import { describeTarget } from '../../authorization/grant.ts';
-import { remaining, visible } from '../../common/text.ts';
+import { explain, originOf } from '../../authorization/explain.ts';
+import { visible } from '../../common/text.ts';
 import { destinationOf } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { setContext } from '../adapters.ts';
-import { CONTEXT, ITEMS, VIEWS } from '../names.ts';
+import { CONTEXT, VIEWS } from '../names.ts';
+import { changeWithUndo } from '../commands/presets.ts';
+import { GrantsModel, type GrantRow, type Look } from './grantsModel.ts';
+import { badgeUri } from './grantBadges.ts';
 import { Rows, asMarkdownText } from './items.ts';
 import { warningOf, warningUri } from './serverWarnings.ts';
 
-/** A server, or one thing of it that can be switched on and off. */
-export type GrantRow =
-  | { readonly kind: 'server'; readonly server: Server }
-  | {
-      readonly kind: 'tool';
-      readonly server: Server;
-      readonly target: Target;
-      readonly label: string;
-      readonly tool: string | undefined;
-      readonly description: string | undefined;
-      readonly reads: boolean;
-    };
+export type { GrantRow } from './grantsModel.ts';
 
-/** How often the time left is drawn again, milliseconds. */
-const COUNTDOWN_MS = 5_000;
+/** What VS Code was told about a row last. */
+interface Shown {
+  readonly row: GrantRow;
+  looks: string;
+  /** Ids of the rows below, once they were asked for. */
+  below?: string;
+}
 
-/** **Grants**: servers, below them tools with checkboxes, state and remaining time. */
+/** **Grants**: servers, below them tools with checkboxes, state and remaining time, below those the grants. */
 export class GrantsView extends Rows<GrantRow> {
   readonly #app: App;
   readonly #view: vscode.TreeView<GrantRow>;
+  readonly #model: GrantsModel;
+  readonly #shown = new Map<string, Shown>();
+  #top = '';
+  #countDown: NodeJS.Timeout | undefined;
 
   constructor(app: App) {
     super();
     this.#app = app;
+    const { servers, access, catalog, credentials, approvals, audit } = app.core;
+    this.#model = new GrantsModel({
+      servers,
+      access,
+      catalog,
+      credentials,
+      principal: app.principal,
+      now: () => Date.now(),
+      warning: (server) => warningOf(server)?.short,
+    });
     this.#view = vscode.window.createTreeView(VIEWS.grants, {
       treeDataProvider: this,
       manageCheckboxStateManually: true,
       showCollapseAll: true,
     });
-    const countDown = setInterval(() => {
-      if (this.#view.visible && app.core.access.nextExpiry() !== undefined) this.redraw();
-    }, COUNTDOWN_MS);
     this.own(
       this.#view,
-      { dispose: () => clearInterval(countDown) },
-      this.#view.onDidChangeCheckboxState((event) => {
-        for (const [row, state] of event.items) {
-          if (row.kind === 'tool')
-            app.core.access.set(row.server.id, row.target, state === vscode.TreeItemCheckboxState.Checked ? 'allow' : 'deny', 'tree');
-        }
-        this.redraw(true);
-      }),
+      { dispose: () => clearTimeout(this.#countDown) },
+      this.#view.onDidChangeCheckboxState((event) => this.#tick(event.items)),
+      this.#view.onDidChangeVisibility(() => this.redraw()),
     );
-    const { servers, access, catalog, approvals } = app.core;
-    this.redrawOn(servers.onDidChange, access.onDidChange, access.onDidExpire, catalog.onDidChange, approvals.onDidChange);
+    this.redrawOn(
+      servers.onDidChange,
+      access.onDidChange,
+      access.onDidExpire,
+      catalog.onDidChange,
+      credentials.onDidChange,
+      approvals.onDidChange,
+    );
+    this.own(audit.onDidAppend(() => this.#countUses()));
     this.onRedraw();
   }
 
-  /** Shows the view and, where given, a server in it. */
-  async reveal(server?: string): Promise<void> {
-    const row = this.getChildren().find((r) => server === undefined || r.server.id === server);
-    if (row) await this.#view.reveal(row, { expand: true, focus: true, select: true });
+  /** Shows the view and, where given, a server or one of its tools in it. */
+  async reveal(server?: string, tool?: string): Promise<void> {
+    const row = this.#model.children().find((r) => server === undefined || r.server === server);
+    const found = row && tool !== undefined ? this.#model.toolRow(row.server, tool) : row;
+    if (found) await this.#view.reveal(found, { expand: found.kind === 'server', focus: true, select: true });
     else await vscode.commands.executeCommand(`${VIEWS.grants}.focus`);
   }
 
   getParent(row: GrantRow): GrantRow | undefined {
-    return row.kind === 'tool' ? { kind: 'server', server: row.server } : undefined;
+    return this.#model.parent(row);
   }
 
   getChildren(row?: GrantRow): GrantRow[] {
-    const { core } = this.#app;
-    if (!row) return core.servers.list().map((server) => ({ kind: 'server', server }));
-    if (row.kind === 'tool') return [];
-    const { server } = row;
-    const tools = [...core.catalog.tools(server.id)]
-      .sort((a, b) => a.name.localeCompare(b.name))
-      .map((tool): GrantRow => ({
-        kind: 'tool',
-        server,
-        target: { kind: 'tools', names: [tool.name] },
-        label: visible(tool.name, 80),
-        tool: tool.name,
-        description: tool.description,
-        reads: tool.reads,
-      }));
-    const group = (kind: 'resources' | 'prompts', label: string, description: string): GrantRow => ({
-      kind: 'tool',
-      server,
-      target: { kind },
-      label,
-      tool: undefined,
-      description,
-      reads: true,
-    });
-    return [
-      ...tools,
-      group('resources', 'Resources', 'Everything the server offers for reading.'),
-      group('prompts', 'Prompts', 'Prompts the server offers.'),
-    ];
+    const children = this.#model.children(row);
+    const ids = idsOf(children);
+    if (!row) this.#top = ids;
+    else {
+      const shown = this.#shown.get(row.id);
+      if (shown) shown.below = ids;
+      else this.#shown.set(row.id, { row, looks: '', below: ids });
+    }
+    return children;
   }
 
   getTreeItem(row: GrantRow): vscode.TreeItem {
-    return row.kind === 'server' ? this.#serverItem(row.server) : this.#toolItem(row);
+    const look = this.#model.look(row);
+    if (!look) return new vscode.TreeItem('');
+    const shown = this.#shown.get(row.id);
+    if (shown) shown.looks = textOf(look);
+    else this.#shown.set(row.id, { row, looks: textOf(look) });
+    return this.#itemOf(row, look);
   }
 
-  protected override looks(): string {
-    const seen = (row: GrantRow): unknown => {
-      const { id, label, description, contextValue, checkboxState, iconPath, tooltip } = this.getTreeItem(row);
-      // Commands get the row with its server: it must not be an old one.
-      const server = row.kind === 'server' ? row.server : undefined;
-      return [id, label, description, contextValue, checkboxState, iconPath, tooltip, server, this.getChildren(row).map(seen)];
-    };
-    return JSON.stringify(this.getChildren().map(seen));
+  /** Tooltips are made when the pointer rests on a row. */
+  resolveTreeItem(item: vscode.TreeItem, row: GrantRow): vscode.TreeItem {
+    item.tooltip = new vscode.MarkdownString(
+      this.#tooltipOf(row)
+        .filter((part) => part !== '')
+        .join('\n\n'),
+    );
+    return item;
+  }
+
+  protected override fireChanges(): void {
+    this.#model.refresh();
+    this.#startCountDown();
+    const top = idsOf(this.#model.children());
+    if (top !== this.#top) {
+      this.#shown.clear();
+      this.changed(undefined);
+      return;
+    }
+    for (const shown of [...this.#shown.values()]) {
+      const look = this.#model.look(shown.row);
+      if (!look) {
+        this.#shown.delete(shown.row.id);
+        continue;
+      }
+      const isSame = textOf(look) === shown.looks && (shown.below === undefined || idsOf(this.#model.children(shown.row)) === shown.below);
+      if (!isSame) this.changed(shown.row);
+    }
   }
 
   protected override onRedraw(): void {
@@ -142,90 +155,112 @@ export class GrantsView extends Rows<GrantRow> {
       core.approvals.waiting > 0 ? { value: core.approvals.waiting, tooltip: 'Calls that wait for your answer' } : undefined;
   }
 
-  #serverItem(server: Server): vscode.TreeItem {
-    const { core } = this.#app;
-    const item = new vscode.TreeItem(server.label, vscode.TreeItemCollapsibleState.Expanded);
-    const effects = core.catalog
-      .tools(server.id)
-      .map((tool) => this.#decide(server, { kind: 'tools', names: [tool.name] }, tool.name, tool.reads).effect);
-    const count = (effect: Decision['effect']) => effects.filter((e) => e === effect).length;
-    const parts = [count('allow') > 0 ? `${count('allow')} allowed` : '', count('ask') > 0 ? `${count('ask')} ask` : ''].filter(
-      (p) => p !== '',
-    );
-    const credentials = server.credentials.map((id) => core.credentials.get(id)?.name ?? 'missing credential');
-    item.id = server.id;
-    item.contextValue = ITEMS.server;
-    const warning = warningOf(server);
-    // The colour of the label comes from the decoration of this address.
-    if (warning !== undefined) item.resourceUri = warningUri(server);
-    item.iconPath = warning
-      ? new vscode.ThemeIcon('warning', new vscode.ThemeColor('errorForeground'))
-      : new vscode.ThemeIcon(core.access.policy().paused ? 'debug-pause' : server.upstream.kind === 'stdio' ? 'terminal' : 'server');
-    item.description =
-      warning !== undefined
-        ? warning.short
-        : core.access.policy().paused
-          ? 'paused'
-          : effects.length === 0
-            ? 'tools not seen yet'
-            : parts.length > 0
-              ? parts.join(', ')
-              : 'no access';
-    item.tooltip = new vscode.MarkdownString(
-      `**${asMarkdownText(server.label)}**\n\n${warning === undefined ? '' : `${asMarkdownText(warning.long)}\n\n`}Goes to ${asMarkdownText(destinationOf(server))}  \nCredential: ${asMarkdownText(credentials.join(', ') || 'none')}  \n${effects.length} tools: ${count('allow')} allowed, ${count('ask')} ask, ${count('deny')} denied  \nId, for agents outside the editor: ${asMarkdownText(server.id)}`,
-    );
-    item.accessibilityInformation = { label: `${server.label}, server, ${item.description}` };
+  /** A click on a box changed the box already: the row is drawn again whatever comes of it. */
+  #tick(items: readonly (readonly [GrantRow, vscode.TreeItemCheckboxState])[]): void {
+    const { access, servers } = this.#app.core;
+    for (const [row, state] of items) {
+      const effect = state === vscode.TreeItemCheckboxState.Checked ? 'allow' : 'deny';
+      const shown = this.#shown.get(row.id);
+      if (shown) shown.looks = '';
+      const server = servers.get(row.server);
+      if (row.kind === 'tool') access.set(row.server, row.target, effect, 'tree');
+      if (row.kind !== 'server' || !server) continue;
+      const switches = this.#model.switches(row.server);
+      const told =
+        effect === 'deny' ? `Agents can call nothing of ${server.label} any more.` : `Agents can call everything of ${server.label} now.`;
+      changeWithUndo(this.#app, server, told, () => {
+        if (effect === 'deny') access.revokeServer(server.id);
+        else
+          access.setAll(
+            server.id,
+            switches.filter((s) => s.effect === 'deny').map((s) => s.target),
+            'allow',
+            'tree',
+          );
+      });
+    }
+    this.redraw();
+  }
+
+  /** Uses that are counted change no grant: the rows that show them are looked at after calls. */
+  #countUses(): void {
+    if (this.#view.visible && this.#app.core.access.all().some((g) => g.uses !== undefined)) this.redraw();
+  }
+
+  #startCountDown(): void {
+    clearTimeout(this.#countDown);
+    const next = this.#view.visible ? this.#model.nextChange() : undefined;
+    if (next !== undefined) this.#countDown = setTimeout(() => this.redraw(), next);
+  }
+
+  #itemOf(row: GrantRow, look: Look): vscode.TreeItem {
+    const { TreeItemCollapsibleState: Fold, TreeItemCheckboxState: Box } = vscode;
+    const item = new vscode.TreeItem(look.label, { leaf: Fold.None, folded: Fold.Collapsed, open: Fold.Expanded }[look.folded]);
+    item.id = row.id;
+    item.contextValue = look.context;
+    item.description = look.description;
+    if (look.icon !== undefined)
+      item.iconPath = new vscode.ThemeIcon(look.icon, look.color === undefined ? undefined : new vscode.ThemeColor(look.color));
+    if (look.ticked !== undefined)
+      item.checkboxState = {
+        state: look.ticked ? Box.Checked : Box.Unchecked,
+        tooltip: look.boxTitle ?? '',
+        accessibilityInformation: { label: look.spoken },
+      };
+    item.accessibilityInformation = { label: look.spoken };
+    const server = look.warning === true ? this.#app.core.servers.get(row.server) : undefined;
+    // The colour of the label and the mark behind it come from the decoration of this address.
+    if (server) item.resourceUri = warningUri(server);
+    else if (look.badge) item.resourceUri = badgeUri(row.id, look.badge);
     return item;
   }
 
-  #toolItem(row: GrantRow & { kind: 'tool' }): vscode.TreeItem {
-    const decision = this.#decide(row.server, row.target, row.tool, row.reads);
-    const item = new vscode.TreeItem(row.label, vscode.TreeItemCollapsibleState.None);
-    const state = this.#stateOf(decision);
-    item.id = `${row.server.id}/${row.target.kind}/${row.tool ?? ''}`;
-    item.contextValue = `${ITEMS.tool}.${decision.effect}`;
-    item.checkboxState = {
-      state: decision.effect === 'deny' ? vscode.TreeItemCheckboxState.Unchecked : vscode.TreeItemCheckboxState.Checked,
-      tooltip: decision.effect === 'deny' ? 'Allow' : 'Deny',
-      accessibilityInformation: { label: `${row.label}: ${state}` },
-    };
-    item.description = state;
-    item.tooltip = new vscode.MarkdownString(
-      [
-        `**${asMarkdownText(row.label)}**`,
-        row.description === undefined ? '' : asMarkdownText(visible(row.description)),
-        asMarkdownText(decision.reason),
-        row.tool !== undefined && row.reads ? 'Says that it only reads.' : '',
-      ]
-        .filter((p) => p !== '')
-        .join('\n\n'),
-    );
-    item.accessibilityInformation = { label: `${row.label} of ${row.server.label}, ${state}` };
-    return item;
-  }
-
-  #stateOf(decision: Decision): string {
+  #tooltipOf(row: GrantRow): string[] {
     const { core } = this.#app;
-    if (decision.effect === 'deny')
-      return decision.by.kind === 'rule' && decision.by.rule === 'paused'
-        ? 'paused'
-        : decision.by.kind === 'grant'
-          ? 'denied'
-          : 'no access';
-    const id = decision.by.kind === 'grant' ? decision.by.grant : undefined;
-    const grant = core.access.all().find((g) => g.id === id);
-    const left = grant?.expiresAt === undefined ? '' : `, ${remaining(grant.expiresAt - Date.now())} left`;
-    const where = grant?.scope.workspaceName === undefined ? '' : ` in ${grant.scope.workspaceName}`;
-    const by =
-      grant && (grant.target.kind === 'all-tools' || grant.target.kind === 'reading-tools') && decision.effect === 'allow'
-        ? ` (${describeTarget(grant.target)})`
-        : '';
-    return decision.effect === 'ask' ? 'asks' : `allowed${where}${by}${left}`;
+    const server = core.servers.get(row.server);
+    const look = this.#model.look(row);
+    if (!server || !look) return [];
+    const text = (line: string) => asMarkdownText(visible(line));
+    switch (row.kind) {
+      case 'server': {
+        const warning = warningOf(server);
+        const credentials = server.credentials.map((id) => core.credentials.get(id)?.name ?? 'missing credential');
+        const { allow, ask, deny } = this.#model.counts(server.id);
+        return [
+          `**${text(server.label)}**`,
+          warning === undefined ? '' : text(warning.long),
+          [
+            `Goes to ${text(destinationOf(server))}`,
+            `Credential: ${text(credentials.join(', ') || 'none')}`,
+            `${allow + ask + deny} tools: ${allow} allowed, ${ask} ask, ${deny} denied`,
+            `Id, for agents outside the editor: ${text(server.id)}`,
+          ].join('  \n'),
+        ];
+      }
+      case 'tool': {
+        const tool = this.#model.tool(row);
+        const ruling = this.#model.ruling(row);
+        return [
+          `**${text(look.label)}**`,
+          tool?.description === undefined ? '' : text(tool.description),
+          ...(ruling ? explain(ruling) : []).map(text),
+          tool?.reads === true ? 'Says that it only reads.' : '',
+        ];
+      }
+      case 'wide':
+        return [`What holds for more than one thing of ${text(server.label)}. A grant that names a tool goes before it.`];
+      case 'grant': {
+        const grant = this.#model.grant(row);
+        return grant ? [text(originOf(grant))] : [];
+      }
+    }
   }
+}
 
-  #decide(server: Server, target: Target, tool: string | undefined, reads: boolean): Decision {
-    const { core, principal } = this.#app;
-    const method = target.kind === 'resources' ? 'resources/read' : target.kind === 'prompts' ? 'prompts/get' : 'tools/call';
-    return core.access.decide(principal, { server: server.id, serverLabel: server.label, method, tool, reads });
-  }
+function idsOf(rows: readonly GrantRow[]): string {
+  return rows.map((row) => row.id).join('\n');
+}
+
+function textOf(look: Look): string {
+  return JSON.stringify(look);
 }

@@ -6,7 +6,6 @@ export abstract class Rows<T> implements vscode.TreeDataProvider<T>, vscode.Disp
   readonly #changed = new vscode.EventEmitter<T | undefined>();
   readonly #subscriptions: Disposable[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #always = false;
   #looks: string | undefined;
 
   readonly onDidChangeTreeData = this.#changed.event;
@@ -19,19 +18,20 @@ export abstract class Rows<T> implements vscode.TreeDataProvider<T>, vscode.Disp
     for (const event of events) this.#subscriptions.push(event(() => this.redraw()));
   }
 
-  /** `always`: also if nothing would look different, because the view itself was changed by a click. */
-  redraw(always = false): void {
-    this.#always ||= always;
+  redraw(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.onRedraw();
-      // VS Code drops clicks on rows that are just being drawn again: not without need.
-      const looks = this.looks();
-      if (!this.#always && looks !== undefined && looks === this.#looks) return;
-      this.#always = false;
-      this.#looks = looks;
-      this.#changed.fire(undefined);
+      this.fireChanges();
     }, 40);
+  }
+
+  /** Tells VS Code what looks different now. It drops clicks on rows that are just being drawn again: nothing without need. */
+  protected fireChanges(): void {
+    const looks = this.looks();
+    if (looks !== undefined && looks === this.#looks) return;
+    this.#looks = looks;
+    this.changed(undefined);
   }
 
   /** Everything that can be seen, as text; `undefined` if that isn't known, so that every redraw is done. */
@@ -39,8 +39,8 @@ export abstract class Rows<T> implements vscode.TreeDataProvider<T>, vscode.Disp
     return undefined;
   }
 
-  /** Redraws single rows at once. */
-  protected redrawRow(row: T): void {
+  /** Has a row drawn again, with what is below it; `undefined`: all rows. */
+  protected changed(row: T | undefined): void {
     this.#changed.fire(row);
   }
 
