@@ -46,7 +46,7 @@ const SCOPE_1 = {
 };
 
 /** Who a grant is for. An absent field means any. */
-const Scope = z.strictObject({
+export const Scope = z.strictObject({
   ...SCOPE_1,
   /** One session of one agent (legacy era: MCP session; else the client's conversation). */
   session: z.string().optional(),

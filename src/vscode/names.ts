@@ -141,5 +141,8 @@ export const RECORD_SCHEME = 'culvert-audit';
 /** Scheme of the documents that show an edit before it is made. */
 export const IMPORT_SCHEME = 'culvert-import';
 
+/** Scheme of the documents in which a grant is edited. */
+export const GRANT_SCHEME = 'culvert-grant';
+
 /** Languages of the documents that Culvert shows: a record, and text that a server or an agent wrote. */
 export const LANGUAGES = { record: 'culvert-audit', output: 'culvert-output' } as const;

@@ -179,9 +179,15 @@ export class Workbench {
     const input = this.quickInput.locator('input.input').first();
     await input.waitFor();
     await input.fill(`>${text}`);
-    const items = await this.pickItems();
+    const items = new Set(await this.pickItems());
+    // Only rows in sight exist: on to the end, where nothing new comes and the first row is the next.
+    for (let before = 0; items.size > before;) {
+      before = items.size;
+      await this.page.keyboard.press('PageDown');
+      for (const item of await this.pickItems()) items.add(item);
+    }
     await this.escape();
-    return items;
+    return [...items];
   }
 
   /** The grey text in the empty input of a quick pick or input box. */

@@ -137,6 +137,23 @@ export async function answer(window: Workbench, tool: string, choice: string): P
   );
 }
 
+/** Goes from a step of the question about a tool to the next by a row of it. */
+export async function advance(window: Workbench, tool: string, choice: string): Promise<void> {
+  const prompt = await window.quickInputWith(question(tool));
+  const label = window.page.locator('.label-name', { hasText: new RegExp(`^\\s*${escapePattern(choice)}$`) });
+  const row = prompt.locator('.quick-input-list .monaco-list-row').filter({ has: label });
+  await row.waitFor();
+  const before = await prompt.locator('.quick-input-title').innerText();
+  await until(
+    async () => {
+      if ((await prompt.locator('.quick-input-title').innerText()) !== before) return true;
+      await row.click({ timeout: CLICK_TIMEOUT_MS }).catch(() => undefined);
+      return false;
+    },
+    { what: `“${choice}” to lead on`, intervalMs: ANSWER_RETRY_MS },
+  );
+}
+
 /** Calls a tool that asks, gives the answer, and returns the result. */
 export async function callAndAnswer(
   window: Workbench,

@@ -120,7 +120,7 @@ describe('Add Server', () => {
     await chooseStart(window, 'Issue Tracker', 'Ask every time');
 
     await openViews(window, 'Grants', 'Credentials');
-    await window.tree('Grants').waitDescription('Issue Tracker', /^\d+ ask$/);
+    await window.tree('Grants').waitDescription('Issue Tracker', /^all \d+ ask$/);
     await window.tree('Grants').waitDescription('echo', 'asks');
     assert.equal(await window.tree('Grants').isChecked('echo'), true);
     const { host } = new URL(upstream.url);
@@ -232,7 +232,7 @@ describe('Add Server', () => {
         assert.equal(peer.calls.length, 1);
         // The other tool does not say that it only reads.
         assert.equal(await isOffered(window, look.replace(/^mcp_/, '').replace(/look$/, 'change')), false);
-        await window.tree('Grants').waitDescription(label, '1 allowed');
+        await window.tree('Grants').waitDescription(label, '1 of 2 allowed');
       });
     }
   });

@@ -68,7 +68,7 @@ describe('Approval', () => {
     const focused = window.quickInput.locator('.monaco-list-row.focused');
     await until(
       async () => {
-        if ((await focused.innerText()).includes('Allow once')) return true;
+        if (/^\s*Allow once/.test(await focused.innerText())) return true;
         await window.page.keyboard.press('ArrowDown');
         return false;
       },

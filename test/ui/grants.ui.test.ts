@@ -10,10 +10,13 @@ const ALWAYS = ['Add Server…', 'Show Log', 'Verify Audit History'];
 const WITH_SERVER = [
   'Allow Tool for…',
   'Edit Server…',
+  'Find Tool…',
   'Forget Credential…',
   'Remove Server…',
   'Replace Credential…',
   'Revoke…',
+  'Set Server Access…',
+  'Start Task…',
   'Test Credential…',
   'Toggle Tool Access…',
 ];
@@ -54,7 +57,7 @@ describe('Grants', () => {
     await waitOffered(window, 'echo', true);
     await grants.waitDescription('echo', /^allowed$/);
     assert.deepEqual(await call(window, id('echo'), { message: 'ticked' }), { ok: true, text: 'Echo: ticked' });
-    await grants.waitDescription('Issue Tracker', /^1 allowed, \d+ ask$/);
+    await grants.waitDescription('Issue Tracker', /^1 of \d+ allowed, \d+ ask$/);
   });
 
   it('the context menu of a tool allows, allows for a while, asks and denies', async () => {

@@ -108,6 +108,6 @@ describe('TLS', () => {
     await window.tree('Grants').contextMenu('Vault', 'Edit Server…');
     await window.pick('TLS', { title: 'Edit Server: Vault' });
     await window.pick('Check certificates again', { title: 'Edit Server: Vault' });
-    await window.tree('Grants').waitDescription('Vault', '1 allowed');
+    await window.tree('Grants').waitDescription('Vault', '1 of 2 allowed');
   });
 });

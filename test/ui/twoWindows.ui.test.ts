@@ -93,7 +93,7 @@ describe('Two windows of one user', () => {
   it('a server added in one appears in the other, and works there', async () => {
     const { window } = culvert();
     await addServer(second, { label: 'Wiki', url: peer.url, authentication: 'None', start: 'Tools that only read' });
-    await window.tree('Grants').waitDescription('Wiki', '1 allowed');
+    await window.tree('Grants').waitDescription('Wiki', '1 of 2 allowed');
     const look = await window.startMcp(/wiki_look$/);
     assert.deepEqual(await call(window, look), { ok: true, text: 'look done' });
   });

@@ -80,7 +80,7 @@ export function userLayer(setting: string, value: unknown, shadow = false): Poli
 }
 
 /** A policy in JSON with comments, checked; or what is wrong with it, each with its place. */
-function readJson<T>(
+export function readJson<T>(
   source: string,
   text: string,
   maxCharacters: number,

@@ -8,17 +8,16 @@ import type { Badge } from './grantsModel.ts';
 /** Longest conditions that fit beside a name, characters; the tooltip has all. */
 const SHOWN_CHARACTERS = 60;
 
-/** How access to a server stands, for its row: `3 of 7 allowed, 2 ask`. */
+/** How access to a server stands, for its row: `3 of 7 allowed, 2 ask`; `all 7 ask`. */
 export function serverWords(counts: Readonly<Record<Ruling['effect'], number>>, paused: boolean): string {
   if (paused) return 'paused';
   const { allow, ask, deny } = counts;
   const total = allow + ask + deny;
   if (total === 0) return 'tools not seen yet';
   if (allow + ask === 0) return 'no access';
-  if (allow === total) return total === 1 ? 'allowed' : `all ${total} allowed`;
-  return [allow > 0 ? `${allow} of ${total} allowed` : '', ask > 0 ? `${ask}${allow > 0 ? '' : ` of ${total}`} ask` : '']
-    .filter((part) => part !== '')
-    .join(', ');
+  const of = (count: number) => (count === total ? (total === 1 ? '' : `all ${total} `) : `${count} of ${total} `);
+  if (allow === 0) return `${of(ask)}${ask === 1 ? 'asks' : 'ask'}`;
+  return `${of(allow)}allowed${ask > 0 ? `, ${ask} ${ask === 1 ? 'asks' : 'ask'}` : ''}`;
 }
 
 /** What {@link stateWords} needs to know beside the decision. */
