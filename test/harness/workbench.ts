@@ -180,10 +180,11 @@ export class Workbench {
     await input.waitFor();
     await input.fill(`>${text}`);
     const items = new Set(await this.pickItems());
-    // Only rows in sight exist: on to the end, where nothing new comes and the first row is the next.
+    // Only rows in sight exist: on until nothing new comes.
     for (let before = 0; items.size > before;) {
       before = items.size;
-      await this.page.keyboard.press('PageDown');
+      // The first only goes to the last row in sight.
+      for (let press = 0; press < 2; press++) await this.page.keyboard.press('PageDown');
       for (const item of await this.pickItems()) items.add(item);
     }
     await this.escape();

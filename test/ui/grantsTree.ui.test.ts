@@ -67,6 +67,7 @@ describe('Grants, from server to grant', () => {
     await grants.waitDescription('look', 'allowed (tools that only read)');
     await grants.waitDescription('change', 'no access');
     await window.command('Culvert: Set Server Access…');
+    await window.pick('Wiki', { title: 'Set Server Access' });
     await window.pick('Ask each time', { title: 'Access to Wiki' });
     await grants.waitDescription('Wiki', 'all 2 ask');
   });
@@ -113,7 +114,7 @@ describe('Grants, from server to grant', () => {
     assert.match(refused.text, /the user said no/);
     assert.match(
       (await call(window, tool('look').id, { page: 'one' })).text,
-      /the user said no to exactly this .* ago\. Culvert asks again in/,
+      /the user said no to exactly this (just now|.* ago)\. Culvert asks again in/,
     );
     // Something else is asked about.
     const other = call(window, tool('look').id, { page: 'two' });
@@ -126,5 +127,8 @@ describe('Grants, from server to grant', () => {
 /** The mark at the end of a row. */
 function badgeOf(window: Workbench, label: string): Promise<unknown> {
   const name = window.tree('Grants').row(label).locator('.monaco-icon-label').first();
-  return name.evaluate("element => getComputedStyle(element, '::after').content");
+  return name.evaluate((element) => {
+    const page = globalThis as unknown as { getComputedStyle(of: unknown, part: string): { readonly content: string } };
+    return page.getComputedStyle(element, '::after').content;
+  });
 }
