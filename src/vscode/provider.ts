@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Server } from '../mcp/server.ts';
 import type { App } from './app.ts';
 import { settings } from './adapters.ts';
+import { toolCall } from './calls.ts';
 import { PROVIDER_ID } from './names.ts';
 
 /** Time for a change to be followed by others, milliseconds. */
@@ -107,13 +108,8 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
       .tools(server.id)
       .filter(
         (tool) =>
-          core.access.decide(principal, {
-            server: server.id,
-            serverLabel: server.label,
-            method: 'tools/call',
-            tool: tool.name,
-            reads: tool.reads,
-          }).effect !== 'deny',
+          // As agents see it: what is allowed under conditions is listed, too.
+          core.access.prospect(principal, toolCall(server, core.credentials, tool.name, tool.reads)).effect !== 'deny',
       )
       .map((tool) => tool.name);
     const version = createHash('sha256')

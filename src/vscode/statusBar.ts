@@ -4,6 +4,7 @@ import { visible } from '../common/text.ts';
 import type { App } from './app.ts';
 import { COMMANDS, CONTEXT, VIEWS } from './names.ts';
 import { setContext } from './adapters.ts';
+import { toolCall } from './calls.ts';
 import { timeLeft, untilNextText, wallClock } from './reach.ts';
 import { withoutIcons } from './steps.ts';
 
@@ -123,13 +124,7 @@ export class StatusBar implements vscode.Disposable {
     let best: 'none' | 'ask' | 'allow' = 'none';
     for (const server of core.servers.list()) {
       for (const tool of core.catalog.tools(server.id)) {
-        const { effect } = core.access.decide(principal, {
-          server: server.id,
-          serverLabel: server.label,
-          method: 'tools/call',
-          tool: tool.name,
-          reads: tool.reads,
-        });
+        const { effect } = core.access.prospect(principal, toolCall(server, core.credentials, tool.name, tool.reads));
         if (effect === 'allow') return 'allow';
         if (effect === 'ask') best = 'ask';
       }

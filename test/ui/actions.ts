@@ -113,7 +113,7 @@ export async function call(window: Workbench, tool: string, input: object = {}):
 
 /** Title of the question about a tool. */
 export function question(tool: string): RegExp {
-  return new RegExp(`Culvert: allow “${escapePattern(tool)}” of `);
+  return new RegExp(`Culvert: allow “?${escapePattern(tool)}”? of `);
 }
 
 /** Answers the question about a tool, once it is shown and takes an answer. */

@@ -1,49 +1,47 @@
 import * as vscode from 'vscode';
-import { SHORT_GRANT_MS } from '../../authorization/approvals.ts';
 import { describeGrant, isLive } from '../../authorization/grant.ts';
-import { remaining, visible } from '../../common/text.ts';
+import { visible } from '../../common/text.ts';
 import type { Decision } from '../../mcp/decision.ts';
 import type { Server } from '../../mcp/server.ts';
 import type { KnownTool } from '../../integrity/toolCatalog.ts';
 import type { App } from '../app.ts';
-import { askChoice, single, withoutIcons } from '../steps.ts';
+import { toolCall } from '../calls.ts';
+import { timeLeft } from '../reach.ts';
+import { withoutIcons } from '../steps.ts';
 import type { GrantRow } from '../views/grantsModel.ts';
 
-interface ToolPick extends vscode.QuickPickItem {
+/** A tool in a list to choose from; separators have none. */
+export interface ToolPick extends vscode.QuickPickItem {
   readonly server?: Server;
   readonly tool?: KnownTool;
   readonly effect?: Decision['effect'];
 }
 
-function effectOf(app: App, server: Server, tool: KnownTool): Decision['effect'] {
-  return app.core.access.decide(app.principal, {
-    server: server.id,
-    serverLabel: server.label,
-    method: 'tools/call',
-    tool: tool.name,
-    reads: tool.reads,
-  }).effect;
-}
-
 const STATE = { allow: 'allowed', ask: 'asks', deny: 'no access' } as const;
 
-function toolPicks(app: App, wanted: (effect: Decision['effect']) => boolean): ToolPick[] {
-  const { core } = app;
+/** The tools of all servers with how access to them stands; `wanted` by what is decided about most calls. */
+export function toolPicks(app: App, wanted: (effect: Decision['effect']) => boolean): ToolPick[] {
+  const { core, principal } = app;
   const picks: ToolPick[] = [];
   for (const server of core.servers.list()) {
     const tools = core.catalog
       .tools(server.id)
-      .map((tool) => ({ tool, effect: effectOf(app, server, tool) }))
+      .map((tool) => {
+        const call = toolCall(server, core.credentials, tool.name, tool.reads);
+        const { effect } = core.access.decide(principal, call);
+        return { tool, effect, reachable: core.access.prospect(principal, call).effect };
+      })
       .filter(({ effect }) => wanted(effect));
-    if (tools.length > 0) picks.push({ label: server.label, kind: vscode.QuickPickItemKind.Separator });
-    for (const { tool, effect } of tools.sort((a, b) => a.tool.name.localeCompare(b.tool.name))) {
+    if (tools.length > 0) picks.push({ label: withoutIcons(server.label), kind: vscode.QuickPickItemKind.Separator });
+    for (const { tool, effect, reachable } of tools.sort((a, b) => a.tool.name.localeCompare(b.tool.name))) {
+      const state = effect === 'deny' && reachable !== 'deny' ? 'allowed under conditions' : STATE[effect];
       picks.push({
         label: withoutIcons(visible(tool.name, 80)),
-        description: `${STATE[effect]}${tool.reads ? ', only reads' : ''}`,
-        picked: effect !== 'deny',
+        description: `${state}${tool.reads ? ', only reads' : ''}`,
+        picked: reachable !== 'deny',
         server,
         tool,
-        effect,
+        effect: reachable,
       });
     }
   }
@@ -70,58 +68,6 @@ export async function toggleToolAccess(app: App): Promise<void> {
   }
 }
 
-/** **Culvert: Allow Tool for…** */
-export async function allowTool(app: App): Promise<void> {
-  if (refuseWhilePaused(app)) return;
-  const picks = toolPicks(app, (effect) => effect !== 'allow');
-  if (picks.length === 0) {
-    void vscode.window.showInformationMessage('Every known tool is already allowed.');
-    return;
-  }
-  const pick = await vscode.window.showQuickPick(picks, {
-    title: 'Culvert: Allow Tool',
-    placeHolder: 'Which tool?',
-    matchOnDescription: true,
-  });
-  if (!pick?.server || !pick.tool) return;
-  const { workspace, workspaceName } = app.principal;
-  const how = await askChoice<'short' | 'hour' | 'workspace' | 'always'>(
-    single(`Culvert: Allow ${visible(pick.tool.name, 60)}`),
-    'For how long?',
-    [
-      { label: '$(clock) 15 minutes', value: 'short' },
-      { label: '$(clock) 1 hour', value: 'hour' },
-      ...(workspaceName === undefined
-        ? []
-        : [{ label: '$(folder) In this workspace', description: workspaceName, value: 'workspace' as const }]),
-      { label: '$(check-all) Always', description: 'until you revoke it', value: 'always' },
-    ],
-  );
-  if (how.kind !== 'value') return;
-  const target = { kind: 'tools' as const, names: [pick.tool.name] };
-  const { access } = app.core;
-  // What denies it everywhere would win over a grant for this workspace.
-  access.revoke(
-    access
-      .forServer(pick.server.id)
-      .filter((g) => g.effect === 'deny' && JSON.stringify(g.target) === JSON.stringify(target))
-      .map((g) => g.id),
-  );
-  access.give({
-    server: pick.server.id,
-    target,
-    effect: 'allow',
-    givenBy: 'palette',
-    scope:
-      how.value === 'workspace' && workspace !== undefined ? { workspace, ...(workspaceName === undefined ? {} : { workspaceName }) } : {},
-    ...(how.value === 'short'
-      ? { expiresAt: Date.now() + SHORT_GRANT_MS }
-      : how.value === 'hour'
-        ? { expiresAt: Date.now() + 4 * SHORT_GRANT_MS }
-        : {}),
-  });
-}
-
 /** **Culvert: Revoke…** Many at once. */
 export async function revoke(app: App): Promise<void> {
   const { core } = app;
@@ -131,10 +77,10 @@ export async function revoke(app: App): Promise<void> {
     return grants.length === 0
       ? []
       : [
-          { label: server.label, kind: vscode.QuickPickItemKind.Separator, id: '' },
+          { label: withoutIcons(server.label), kind: vscode.QuickPickItemKind.Separator, id: '' },
           ...grants.map((g) => ({
             label: withoutIcons(describeGrant(g)),
-            description: g.expiresAt === undefined ? '' : `${remaining(g.expiresAt - now)} left`,
+            description: g.expiresAt === undefined ? '' : timeLeft(g.expiresAt - now),
             detail: `given ${new Date(g.createdAt).toLocaleString()}`,
             id: g.id,
           })),
@@ -145,6 +91,7 @@ export async function revoke(app: App): Promise<void> {
     title: 'Culvert: Revoke',
     placeHolder: 'Which grants shall end now?',
     ignoreFocusOut: true,
+    matchOnDetail: true,
   });
   if (chosen) core.access.revoke(chosen.map((c) => c.id));
 }
@@ -163,13 +110,18 @@ export function revokeRow(app: App, row: GrantRow | undefined): void {
 /** **Culvert: Find Tool…** Among all servers, folded up or not. */
 export async function findTool(app: App, reveal: (server: string, tool: string) => Promise<void>): Promise<void> {
   const pick = await vscode.window.showQuickPick(
-    toolPicks(app, () => true).map((item) => ({ ...item, picked: false })),
-    { title: 'Culvert: Find Tool', placeHolder: 'Name of a tool', matchOnDescription: true },
+    toolPicks(app, () => true),
+    {
+      title: 'Culvert: Find Tool',
+      placeHolder: 'Name of a tool',
+      matchOnDescription: true,
+    },
   );
   if (pick?.server && pick.tool) await reveal(pick.server.id, pick.tool.name);
 }
 
-function refuseWhilePaused(app: App): boolean {
+/** Says so while everything is paused, where a change would seem to do nothing. */
+export function refuseWhilePaused(app: App): boolean {
   if (!app.core.access.policy().paused) return false;
   void vscode.window.showInformationMessage('All agent access is paused. Resume it first with “Culvert: Resume Agent Access”.');
   return true;
