@@ -14,12 +14,14 @@ import { currentWorkspace, loggerOf, secretStoreOf, setContext, settings } from 
 import type { App } from './app.ts';
 import { ApprovalPrompt } from './approvalPrompt.ts';
 import { registerCommands } from './commands/index.ts';
+import { watchRecord } from './commands/explain.ts';
 import { addDemoServer } from './commands/servers.ts';
 import { Configuration } from './configuration/configuration.ts';
 import { Here } from './configuration/here.ts';
 import { branchOfAll } from './gitBranch.ts';
 import { LeakPrompt } from './leakPrompt.ts';
 import { followLeakSettings } from './leakSettings.ts';
+import { GrantDocuments } from './grantDocuments.ts';
 import { CONTEXT } from './names.ts';
 import { policySources, workspaceFolders } from './policySettings.ts';
 import { PolicyWatch } from './policyWatch.ts';
@@ -55,6 +57,7 @@ export class Runtime implements vscode.Disposable {
   #core: Core | undefined;
   #activity: ActivityView | undefined;
   #grants: GrantsView | undefined;
+  #grantDocuments: GrantDocuments | undefined;
 
   constructor(context: vscode.ExtensionContext) {
     this.#context = context;
@@ -67,6 +70,7 @@ export class Runtime implements vscode.Disposable {
         app: () => this.#app,
         activity: () => this.#activity,
         grants: () => this.#grants,
+        grantDocuments: () => this.#grantDocuments,
         documents: this.#documents,
         log: this.#log,
         logger: this.#logger,
@@ -180,10 +184,13 @@ export class Runtime implements vscode.Disposable {
     issueShared();
     this.#activity = new ActivityView(app);
     this.#grants = new GrantsView(app);
+    this.#grantDocuments = new GrantDocuments(app);
     this.#running.push(
       core.servers.onDidChange(issueShared),
       new PolicyWatch(policies),
       this.#grants,
+      this.#grantDocuments,
+      watchRecord(app),
       vscode.window.registerFileDecorationProvider(new GrantBadges()),
       vscode.window.registerFileDecorationProvider(new WarningDecorations()),
       this.#activity,
@@ -203,6 +210,7 @@ export class Runtime implements vscode.Disposable {
     this.#app = undefined;
     this.#activity = undefined;
     this.#grants = undefined;
+    this.#grantDocuments = undefined;
     this.#documents.attach(undefined);
     for (const item of this.#running.splice(0).reverse()) {
       try {

@@ -68,7 +68,7 @@ describe('Approval', () => {
     const focused = window.quickInput.locator('.monaco-list-row.focused');
     await until(
       async () => {
-        if (/^\s*Allow once/.test(await focused.innerText())) return true;
+        if (/Allow once\s*only this call/.test(await focused.innerText())) return true;
         await window.page.keyboard.press('ArrowDown');
         return false;
       },

@@ -5,15 +5,17 @@ import { addServer, answer, call, openViews, paletteCommands, question, reached,
 /** What the agent hears of a tool that was just taken away: from Culvert, or from VS Code, once that has noticed. */
 const GONE = /Culvert denied this call|was not contributed/;
 /** What the palette offers always. */
-const ALWAYS = ['Add Server…', 'Show Log', 'Verify Audit History'];
+const ALWAYS = ['Add Server…', 'Import MCP Servers…', 'Show Log', 'Verify Audit History'];
 /** What it offers beside that once there is a server with tools and a credential. */
 const WITH_SERVER = [
   'Allow Tool for…',
+  'Edit Grant…',
   'Edit Server…',
   'Find Tool…',
   'Forget Credential…',
   'Remove Server…',
   'Replace Credential…',
+  'Review Access…',
   'Revoke…',
   'Set Server Access…',
   'Start Task…',

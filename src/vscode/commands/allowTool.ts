@@ -12,7 +12,7 @@ import { askChoice, single, withoutIcons } from '../steps.ts';
 import { refuseWhilePaused, toolPicks } from './access.ts';
 
 /** Entries of the record that are looked through for the last call of a tool. */
-const LOOK_BACK = 5_000;
+const LOOK_BACK = 1_000;
 
 /** A tool, and perhaps the arguments of the call that the grant is shaped from. */
 export interface AllowedTool {

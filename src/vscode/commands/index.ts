@@ -6,12 +6,17 @@ import type { Credential } from '../../credentials/credential.ts';
 import type { StoredFinding } from '../../inspection/findingLog.ts';
 import type { App } from '../app.ts';
 import { COMMANDS, type CommandId } from '../names.ts';
+import type { GrantDocuments } from '../grantDocuments.ts';
 import type { RecordDocuments } from '../recordDocument.ts';
 import type { ActivityRow, ActivityView } from '../views/activityView.ts';
 import type { GrantRow } from '../views/grantsModel.ts';
 import type { GrantsView } from '../views/grantsView.ts';
 import { findTool, revoke, revokeRow, setRow, toggleToolAccess } from './access.ts';
 import { allowTool } from './allowTool.ts';
+import { editGrant } from './editGrant.ts';
+import { explainLastDenial } from './explain.ts';
+import { rehearsePolicy } from './rehearse.ts';
+import { reviewAccess } from './review.ts';
 import { forgetCredential, replaceCredential, testCredential } from './credentials.ts';
 import { importHandlers } from './importServers.ts';
 import { applyPreset, setServerAccess, type Preset } from './presets.ts';
@@ -24,6 +29,7 @@ export interface CommandContext {
   readonly app: () => App | undefined;
   readonly activity: () => ActivityView | undefined;
   readonly grants: () => GrantsView | undefined;
+  readonly grantDocuments: () => GrantDocuments | undefined;
   readonly documents: RecordDocuments;
   readonly log: vscode.LogOutputChannel;
   readonly logger: Logger;
@@ -70,6 +76,10 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.findTool]: withApp((app) => findTool(app, async (server, tool) => context.grants()?.reveal(server, tool))),
     [COMMANDS.startTask]: withApp((app) => startTask(app)),
     [COMMANDS.endTask]: withApp((app) => endTask(app)),
+    [COMMANDS.editGrant]: withApp((app, given?: unknown) => editGrant(app, context.grantDocuments(), grantIdOf(given))),
+    [COMMANDS.explainLastDenial]: withApp((app) => explainLastDenial(app, (exchange) => documents.showRecord(exchange))),
+    [COMMANDS.rehearsePolicy]: withApp((app) => rehearsePolicy(app, context.grantDocuments(), documents)),
+    [COMMANDS.reviewAccess]: withApp((app) => reviewAccess(app)),
     [COMMANDS.pause]: withApp((app) => app.core.setPaused(true)),
     [COMMANDS.resume]: withApp((app) => app.core.setPaused(false)),
     [COMMANDS.answerWaiting]: withApp((app) => app.prompt.showWaiting()),
@@ -89,6 +99,7 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.serverReading]: withApp((app, row?: unknown) => preset(app, row, 'reading')),
     [COMMANDS.serverAsk]: withApp((app, row?: unknown) => preset(app, row, 'ask')),
     [COMMANDS.serverTask]: withApp((app, row?: unknown) => preset(app, row, 'task')),
+    [COMMANDS.toggleRow]: () => context.grants()?.toggleFocused(),
     [COMMANDS.grantRevoke]: withApp((app, row?: GrantRow) => revokeRow(app, row)),
     [COMMANDS.showRecord]: withApp((_app, row?: ActivityRow | StoredFinding) => {
       if (row === undefined || ('kind' in row && row.kind === 'more')) return undefined;
@@ -113,6 +124,12 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
       }),
     ),
   );
+}
+
+/** The grant of a row, or one that is named. */
+function grantIdOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return isRow(value) && value.kind === 'grant' ? value.grant : undefined;
 }
 
 function isRow(value: unknown): value is GrantRow {
