@@ -1,5 +1,4 @@
 import { visible } from '../common/text.ts';
-import { describeConditions } from './conditions.ts';
 import type { NearMiss, Ruling } from './decide.ts';
 import { describeGrant, instant, span, type Grant } from './grant.ts';
 
@@ -26,7 +25,7 @@ export function explain(ruling: Ruling): readonly string[] {
   return lines;
 }
 
-/** A grant that nearly let a call through, and why it did not: `Nearly: allow echo where owner is “acme” — the arguments are not so that …`. */
+/** A grant that nearly let a call through, and why it did not: `Nearly: allow echo where owner is “acme” — the arguments are not like that.`. */
 export function describeNear(miss: NearMiss): string {
   return `Nearly: ${describeGrant(miss.grant)} — ${whyNot(miss)}.`;
 }
@@ -48,9 +47,9 @@ export function originOf(grant: Grant): string {
 function whyNot({ grant, why }: NearMiss): string {
   switch (why) {
     case 'conditions':
-      return `the arguments are not so that ${describeConditions(grant.conditions ?? [])}`;
+      return 'the arguments are not like that';
     case 'unclear':
-      return `it is not certain that ${describeConditions(grant.conditions ?? [])}; servers could read the arguments in other ways`;
+      return 'with these arguments that is not certain, since servers could read them in other ways';
     case 'ended':
       return grant.expiresAt === undefined ? 'its task is over' : `it ended at ${instant(grant.expiresAt)}`;
     case 'other-caller':

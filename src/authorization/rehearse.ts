@@ -87,7 +87,8 @@ function hangsOnArguments(after: Ruling, grants: readonly Grant[], policy: Polic
 export function describeRehearsal({ calls, flips, denied, asked, allowed, uncertain }: RehearsalResult): string {
   if (calls === 0) return 'There are no recorded calls to try it on.';
   const unsure = uncertain > 0 ? ` For ${uncertain} of them it hangs on arguments that were not recorded.` : '';
-  if (flips.length === 0) return `Nothing would change: all ${calls} recorded calls would be decided as they were.${unsure}`;
+  if (flips.length === 0)
+    return `Nothing would change: ${calls === 1 ? 'the one recorded call' : `all ${calls} recorded calls`} would be decided as ${calls === 1 ? 'it was' : 'they were'}.${unsure}`;
   const parts = [
     denied > 0 ? `${denied} would be denied` : '',
     asked > 0 ? `${asked} would ask` : '',

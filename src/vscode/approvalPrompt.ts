@@ -3,15 +3,7 @@ import type { Answer, ApprovalRequest, Approver } from '../authorization/approva
 import { visible } from '../common/text.ts';
 import type { Clock } from '../common/clock.ts';
 import type { Disposable } from '../common/disposable.ts';
-import {
-  promptDetails,
-  promptPlaceholder,
-  promptReason,
-  promptRows,
-  promptTitle,
-  type PromptRow,
-  type PromptStep,
-} from './approvalText.ts';
+import { promptAbove, promptDetails, promptPlaceholder, promptRows, promptTitle, type PromptRow, type PromptStep } from './approvalText.ts';
 import { COMMANDS } from './names.ts';
 import { withoutIcons } from './steps.ts';
 
@@ -23,6 +15,7 @@ const STEP_MS = 300;
 const TICK_MS = 1_000;
 
 interface Row extends vscode.QuickPickItem {
+  readonly of: PromptRow;
   readonly does?: Extract<PromptRow, { kind: 'choice' }>['then'];
 }
 
@@ -53,12 +46,15 @@ export class ApprovalPrompt implements Approver, Disposable {
       let identical = 0;
       pick.ignoreFocusOut = true;
       pick.matchOnDetail = false;
-      pick.prompt = withoutIcons(promptReason(request));
+      // A row is cut where the widget ends: what would be allowed must be readable whole.
+      const say = (row: Row | undefined) => (pick.prompt = withoutIcons(promptAbove(request, step, row?.of)));
+      pick.onDidChangeActive(([row]) => say(row));
       const fill = () => {
         identical = request.identical;
         const context = { task: this.#taskOf(request.call.server), now: this.#clock.now() };
         pick.title = promptTitle(request, waiting, step);
         pick.items = promptRows(request, step, context).map(toItem);
+        say(pick.items.find((item) => item.does));
         pick.buttons = step.kind === 'call' ? [] : [vscode.QuickInputButtons.Back];
       };
       const tick = () => {
@@ -141,8 +137,13 @@ function whatOf({ call }: ApprovalRequest): string {
 }
 
 function toItem(row: PromptRow): Row {
-  if (row.kind === 'separator') return { label: withoutIcons(row.label), kind: vscode.QuickPickItemKind.Separator };
-  const item = { label: `$(${row.icon}) ${withoutIcons(row.label)}`, description: withoutIcons(row.description), alwaysShow: true };
+  if (row.kind === 'separator') return { label: withoutIcons(row.label), kind: vscode.QuickPickItemKind.Separator, of: row };
+  const item = {
+    label: `$(${row.icon}) ${withoutIcons(row.label)}`,
+    description: withoutIcons(row.description),
+    alwaysShow: true,
+    of: row,
+  };
   if (row.kind === 'fact') return item;
   return { ...item, ...(row.detail === undefined ? {} : { detail: withoutIcons(row.detail) }), does: row.then };
 }

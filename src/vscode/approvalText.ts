@@ -47,7 +47,9 @@ export function promptTitle(request: ApprovalRequest, waiting: number, step: Pro
   if (step.kind === 'what') return `Culvert: allow “${visible(first, 60)}” of ${server}: what of it?`;
   if (step.kind === 'reach') return `Culvert: allow ${what} of ${server}: for how long?`;
   const place = waiting > 1 ? ` (1 of ${waiting})` : '';
-  return wish ? `Culvert: allow ${what} of ${server} from now on?${place}` : `Culvert: allow ${what} of ${server}?${place}`;
+  return wish
+    ? `Culvert: allow ${what} of ${server} for ${span(wish.durationMs)}?${place}`
+    : `Culvert: allow ${what} of ${server}?${place}`;
 }
 
 /** Who asks, how often, and what happens without an answer. */
@@ -60,9 +62,16 @@ export function promptPlaceholder(request: ApprovalRequest, now: number): string
 /** Why the question is asked at all, above the rows. */
 export function promptReason(request: ApprovalRequest): string {
   const { why, lasting, nearly = [], wish } = request;
-  if (wish) return 'An agent may ask; nothing is allowed until you say so. The words are its own.';
+  if (wish) return 'An agent asks for access. Nothing is allowed until you say so.';
   const policy = lasting ? [] : ['A policy wants you to be asked each time, so no grant would spare you the question.'];
   return [why, ...nearly, ...policy].filter((line) => line !== '').join(' ');
+}
+
+/** What stands above the rows of a step: why it is asked, or in full what the row that has the focus would allow. */
+export function promptAbove(request: ApprovalRequest, step: PromptStep, focused: PromptRow | undefined): string {
+  if (step.kind === 'call') return promptReason(request);
+  const detail = focused?.kind === 'choice' ? focused.detail : undefined;
+  return detail === undefined ? '' : `This would ${detail}.`;
 }
 
 /** The rows of a step. */
@@ -176,7 +185,7 @@ function wishRows(request: ApprovalRequest, { now, task }: PromptContext): Promp
 function reachRows(request: ApprovalRequest, proposal: Proposal, { now, task }: PromptContext): PromptRow[] {
   const context = reachContextOf(request, task);
   return [
-    separator(`${proposal.label} (each line says what would be allowed)`),
+    separator('For how long, and where'),
     ...reaches(context).map((reach): PromptRow => ({
       kind: 'choice',
       icon: reach.icon,

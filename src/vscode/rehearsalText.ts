@@ -49,7 +49,7 @@ export function rehearsalText(change: string, span: string, result: RehearsalRes
     `Calls:     those of ${span}, decided as things stand and with the change`,
     '',
     describeRehearsal(result),
-    '',
+    ...(result.flips.length > 0 ? [''] : []),
   ];
   for (const { call, before, after, uncertain } of result.flips.slice(0, SHOWN_FLIPS)) {
     const when = new Date(call.at).toLocaleString();

@@ -64,11 +64,12 @@ describe('Approval', () => {
     assert.equal(reached(culvert()).length, before, 'still not answered');
 
     // Nor does it need a mouse.
-    await window.quickInput.locator('input.input').focus();
     const focused = window.quickInput.locator('.monaco-list-row.focused');
     await until(
       async () => {
         if (/Allow once\s*only this call/.test(await focused.innerText())) return true;
+        // The document that was opened takes the focus when it is drawn.
+        await window.quickInput.locator('input.input').focus();
         await window.page.keyboard.press('ArrowDown');
         return false;
       },

@@ -32,7 +32,7 @@ describe('A task', () => {
     await window.pick('15 minutes', { title: /Start Task \(3\/3\)/ });
     await told(window, /The task “tidy the wiki” runs until/);
     await window.statusBarItem(/tidy the wiki: 15 min left/).waitFor();
-    await window.tree('Grants').waitDescription('look', 'allowed (tools that only read) for the task, 15 min left');
+    await window.tree('Grants').waitDescription('look', 'allowed for the task, 15 min left (tools that only read)');
     await window.screenshot(path.join(SHOTS, 'task.png'));
   });
 

@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { advise, type Advice } from '../../authorization/advise.ts';
 import type { NewGrant } from '../../authorization/access.ts';
-import { isLive, type Grant } from '../../authorization/grant.ts';
+import { describeGrant, isLive, type Grant } from '../../authorization/grant.ts';
 import type { App } from '../app.ts';
 import { usageOf } from '../recordedCalls.ts';
 import { callsSince } from '../recordReading.ts';
@@ -31,9 +31,8 @@ export async function reviewAccess(app: App): Promise<void> {
     single(TITLE),
     'Tick what shall be done',
     advice.map((one) => ({
-      label: withoutIcons(deedOf(one)),
-      description: withoutIcons(core.servers.get(one.grant.server)?.label ?? 'a removed server'),
-      detail: withoutIcons(one.reason),
+      ...deedOf(one),
+      detail: withoutIcons(`${core.servers.get(one.grant.server)?.label ?? 'A removed server'}: ${one.reason}`),
       value: one,
     })),
     [],
@@ -50,16 +49,17 @@ export async function reviewAccess(app: App): Promise<void> {
 }
 
 /** What ticking does, in words. */
-function deedOf({ kind, words }: Advice): string {
+function deedOf({ kind, grant, words }: Advice): { readonly label: string } {
+  const what = withoutIcons(describeGrant(grant));
   switch (kind) {
     case 'unused':
-      return '$(trash) Revoke it';
+      return { label: `$(trash) Revoke: ${what}` };
     case 'ended':
-      return '$(trash) Remove it from the list';
+      return { label: `$(trash) Remove from the list: ${what}` };
     case 'expires-soon':
-      return '$(clock) Keep it for another hour';
+      return { label: `$(clock) Keep another hour: ${what}` };
     case 'wider-than-used':
-      return `$(filter) Narrow it to: ${words ?? ''}`;
+      return { label: `$(filter) Narrow to: ${withoutIcons(words ?? '')}` };
   }
 }
 

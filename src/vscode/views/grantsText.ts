@@ -36,7 +36,7 @@ export function stateWords(ruling: Ruling | undefined, facts: StateFacts): { rea
   const some = partly && `${conditionWords(partly)}${limits(partly, facts)}`;
   switch (effect) {
     case 'allow':
-      return { words: `allowed${placeWords(grant)}${widely(grant)}${limits(grant, facts)}` };
+      return { words: `allowed${placeWords(grant)}${limits(grant, facts)}${widely(grant)}` };
     case 'ask':
       return { words: some === undefined ? `asks${by.kind === 'policy' ? ' (policy)' : ''}` : `asks, except ${some}`, badge: 'asks' };
     case 'deny':

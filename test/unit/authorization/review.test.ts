@@ -35,7 +35,7 @@ describe('explain', () => {
     ];
     const denied = explain(decide(principal, callOf('echo', { a: 2 }), grants, { paused: false }, NOW));
     assert.match(denied[0] ?? '', /is not allowed\. It is allowed only where a is 1/);
-    assert.equal(denied[1], 'Nearly: allow echo where a is 1 — the arguments are not so that a is 1.');
+    assert.equal(denied[1], 'Nearly: allow echo where a is 1 — the arguments are not like that.');
     const allowed = explain(decide(principal, callOf('echo', { a: 1 }), grants, { paused: false }, NOW));
     assert.match(
       allowed[1] ?? '',

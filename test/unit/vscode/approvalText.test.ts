@@ -5,6 +5,7 @@ import { diffArguments } from '../../../src/authorization/argumentsDiff.ts';
 import { widenings } from '../../../src/authorization/widenings.ts';
 import {
   argumentRows,
+  promptAbove,
   promptDetails,
   promptPlaceholder,
   promptReason,
@@ -92,6 +93,10 @@ describe('the question about a call', () => {
     const how = promptRows(request(), second.then.step, CONTEXT);
     const short = how.find((row) => row.kind === 'choice' && row.label === '15 minutes');
     assert.ok(short?.kind === 'choice' && 'answer' in short.then);
+    assert.equal(
+      promptAbove(request(), second.then.step, short),
+      'This would allow create_issue where owner is “acme” and repo is “shop”, until 14:20.',
+    );
     assert.equal(short.detail, 'allow create_issue where owner is “acme” and repo is “shop”, until 14:20');
     assert.deepEqual(short.then.answer, { kind: 'proposal', proposal: 'named-2', effect: 'allow', forMs: 900_000 });
   });
@@ -151,6 +156,6 @@ describe('the question about an agent’s wish', () => {
     ]);
     const narrow = rows.find((row) => row.kind === 'choice');
     assert.ok(narrow?.kind === 'choice' && narrow.detail === 'allow read_a, until 14:35');
-    assert.equal(promptTitle(asked, 1, { kind: 'call' }), 'Culvert: allow 2 tools of GitHub from now on?');
+    assert.equal(promptTitle(asked, 1, { kind: 'call' }), 'Culvert: allow 2 tools of GitHub for 30 minutes?');
   });
 });
