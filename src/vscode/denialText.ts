@@ -38,8 +38,7 @@ function remediesFor(decidedBy: string, now: Ruling): readonly Remedy[] {
   if (now.by.kind === 'policy') return ['policy'];
   if (now.by.kind === 'rule' && now.by.rule === 'paused') return ['resume'];
   if (now.effect === 'allow') return [];
+  if (now.effect === 'deny' && now.by.kind === 'grant') return ['revoke', 'edit', 'allow'];
   if (decidedBy === 'refused' || decidedBy === 'dismissed') return ['ask-again', 'allow'];
-  if (now.effect === 'ask') return ['allow'];
-  if (now.by.kind === 'grant') return ['revoke', 'edit', 'allow'];
   return ['allow'];
 }
