@@ -53,6 +53,10 @@ export class FindingLog implements Disposable {
 
   /** Fires after findings came, were read, dismissed or brought back; in another window: at the next {@link refresh}. */
   readonly onDidChange = this.#changed.event;
+  readonly #addedNow = new Emitter<{ readonly findings: readonly Finding[]; readonly where: FindingPlace }>();
+
+  /** Fires with what one exchange of this window found, as it happens: for what can’t wait to be looked at, such as a canary. */
+  readonly onDidAdd = this.#addedNow.event;
 
   constructor(db: Database, clock: Clock, decisions?: LeakDecisions) {
     this.#db = db;
@@ -105,6 +109,7 @@ export class FindingLog implements Disposable {
       if (this.#added >= PRUNE_EVERY) this.#prune();
     });
     this.#changed.fire(undefined);
+    this.#addedNow.fire({ findings, where });
   }
 
   /** Newest first, at most 1,000. */
@@ -185,6 +190,7 @@ export class FindingLog implements Disposable {
 
   dispose(): void {
     this.#changed.dispose();
+    this.#addedNow.dispose();
   }
 
   /** Findings that a “Not a Secret” is about. */

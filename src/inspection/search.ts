@@ -65,8 +65,8 @@ const BLOB_KEYS = [Buffer.from('"blob"'), Buffer.from('"data"')];
 const NOTHING: Found = { hits: [], complete: true };
 
 interface FlatHit extends Omit<Hit, 'parts'> {
-  readonly start: number;
-  readonly end: number;
+  start: number;
+  end: number;
 }
 
 /** Searches messages and texts. Not to be used by two at a time. */
@@ -160,12 +160,18 @@ export class Search {
     for (const { start, end, id, form } of search.matches)
       hits.push({ kind: 'known', id, tier: 'known', title: '', form, value: '', start, end });
     if (only) return { hits, complete };
+    const knownHits = [...hits];
     if (text.length > MAX_PATTERN_BYTES) complete &&= patterns.length === 0;
     else
       for (const matcher of patterns)
         for (const { start, end, rule, verified } of matcher.find(text)) {
-          // What the vault knows is named by its own name.
-          if (search.matches.some((match) => match.start < end && match.end > start)) continue;
+          // What the vault knows is named by its own name, and covers all that looks like it.
+          const known = knownHits.find((hit) => hit.start < end && hit.end > start);
+          if (known) {
+            known.start = Math.min(known.start, start);
+            known.end = Math.max(known.end, end);
+            continue;
+          }
           hits.push({
             kind: 'pattern',
             id: rule.id,
