@@ -48,6 +48,14 @@ export const COMMANDS = {
   showRecord: 'culvert.showRecord',
   loadMore: 'culvert.loadMore',
   dismissFinding: 'culvert.dismissFinding',
+  restoreFinding: 'culvert.restoreFinding',
+  openFinding: 'culvert.openFinding',
+  explainFinding: 'culvert.explainFinding',
+  notASecret: 'culvert.notASecret',
+  rotateCredential: 'culvert.rotateCredential',
+  revokeFindingAccess: 'culvert.revokeFindingAccess',
+  markLeaksRead: 'culvert.markLeaksRead',
+  reviewLeakDecisions: 'culvert.reviewLeakDecisions',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -71,6 +79,12 @@ export const ITEM_COMMANDS: readonly CommandId[] = [
   COMMANDS.secretReference,
   COMMANDS.secretIgnore,
   COMMANDS.secretComment,
+  COMMANDS.restoreFinding,
+  COMMANDS.openFinding,
+  COMMANDS.explainFinding,
+  COMMANDS.notASecret,
+  COMMANDS.rotateCredential,
+  COMMANDS.revokeFindingAccess,
 ];
 
 export const VIEWS = {
@@ -91,6 +105,8 @@ export const CONTEXT = {
   /** Something was called; something was denied. */
   hasCalls: 'culvert.hasCalls',
   hasDenial: 'culvert.hasDenial',
+  unreadLeaks: 'culvert.unreadLeaks',
+  leakDecisions: 'culvert.leakDecisions',
   paused: 'culvert.paused',
   waiting: 'culvert.waiting',
   /** Stored entries were changed from outside. */
@@ -141,6 +157,9 @@ export const ITEMS = {
   grant: 'grant',
   call: 'call',
   finding: 'finding',
+  call: 'call',
+  finding: 'finding',
+  leakGroup: 'leakGroup',
   credential: 'credential',
 } as const;
 

@@ -3,7 +3,6 @@ import { SHORT_GRANT_MS } from '../../authorization/approvals.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Credential } from '../../credentials/credential.ts';
-import type { StoredFinding } from '../../inspection/findingLog.ts';
 import type { App } from '../app.ts';
 import { COMMANDS, type CommandId } from '../names.ts';
 import type { GrantDocuments } from '../grantDocuments.ts';
@@ -11,6 +10,7 @@ import type { RecordDocuments } from '../recordDocument.ts';
 import type { ActivityRow, ActivityView } from '../views/activityView.ts';
 import type { GrantRow } from '../views/grantsModel.ts';
 import type { GrantsView } from '../views/grantsView.ts';
+import type { FindingRow, LeakRow } from '../views/leakWarningsView.ts';
 import { findTool, revoke, revokeRow, setRow, toggleToolAccess } from './access.ts';
 import { allowTool } from './allowTool.ts';
 import { editGrant } from './editGrant.ts';
@@ -19,6 +19,16 @@ import { rehearsePolicy } from './rehearse.ts';
 import { reviewAccess } from './review.ts';
 import { forgetCredential, replaceCredential, testCredential } from './credentials.ts';
 import { importHandlers } from './importServers.ts';
+import {
+  dismissFinding,
+  explainFindingInFull,
+  notASecret,
+  openFinding,
+  restoreFinding,
+  reviewLeakDecisions,
+  revokeFindingAccess,
+  rotateCredential,
+} from './leaks.ts';
 import { applyPreset, setServerAccess, type Preset } from './presets.ts';
 import { addServer, editServer, removeServer } from './servers.ts';
 import { endTask, startTask } from './tasks.ts';
@@ -101,16 +111,20 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.serverTask]: withApp((app, row?: unknown) => preset(app, row, 'task')),
     [COMMANDS.toggleRow]: () => context.grants()?.toggleFocused(),
     [COMMANDS.grantRevoke]: withApp((app, row?: GrantRow) => revokeRow(app, row)),
-    [COMMANDS.showRecord]: withApp((_app, row?: ActivityRow | StoredFinding) => {
-      if (row === undefined || ('kind' in row && row.kind === 'more')) return undefined;
-      return documents.showRecord('kind' in row ? row.activity.exchange : row.exchange);
+    [COMMANDS.showRecord]: withApp((_app, row?: ActivityRow | FindingRow) => {
+      if (row === undefined || row.kind === 'more') return undefined;
+      return documents.showRecord(row.kind === 'finding' ? row.finding.exchange : row.activity.exchange);
     }),
     [COMMANDS.loadMore]: () => context.activity()?.more(),
-    [COMMANDS.dismissFinding]: withApp((app, finding?: StoredFinding) => {
-      if (!finding) return;
-      app.core.findings.setDismissed(finding.id, true);
-      app.core.act({ act: 'finding-dismissed', server: finding.server, subject: finding.subject });
-    }),
+    [COMMANDS.dismissFinding]: withApp((app, row?: LeakRow) => dismissFinding(app, row)),
+    [COMMANDS.restoreFinding]: withApp((app, row?: LeakRow) => restoreFinding(app, row)),
+    [COMMANDS.openFinding]: withApp((app, row?: FindingRow) => openFinding(app, documents, row)),
+    [COMMANDS.explainFinding]: withApp((app, row?: LeakRow) => explainFindingInFull(app, documents, row)),
+    [COMMANDS.notASecret]: withApp((app, row?: LeakRow) => notASecret(app, row)),
+    [COMMANDS.rotateCredential]: withApp((app, row?: LeakRow) => rotateCredential(app, row)),
+    [COMMANDS.revokeFindingAccess]: withApp((app, row?: LeakRow) => revokeFindingAccess(app, row)),
+    [COMMANDS.markLeaksRead]: withApp((app) => app.core.findings.markRead()),
+    [COMMANDS.reviewLeakDecisions]: withApp((app) => reviewLeakDecisions(app)),
   };
   return vscode.Disposable.from(
     ...Object.entries(handlers).map(([id, handler]) =>
