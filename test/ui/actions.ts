@@ -118,7 +118,12 @@ export function question(tool: string): RegExp {
 
 /** Answers the question about a tool, once it is shown and takes an answer. */
 export async function answer(window: Workbench, tool: string, choice: string): Promise<void> {
-  const prompt = await window.quickInputWith(question(tool));
+  await answerPrompt(window, question(tool), choice);
+}
+
+/** Chooses an answer of a question with this title, once it is shown and takes an answer. */
+export async function answerPrompt(window: Workbench, title: RegExp, choice: string): Promise<void> {
+  const prompt = await window.quickInputWith(title);
   // Of two windows the one behind draws rarely.
   await window.page.bringToFront();
   // An argument may say the same as an answer.

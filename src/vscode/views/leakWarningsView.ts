@@ -42,7 +42,7 @@ export class LeakWarningsView extends Rows<LeakRow> {
     this.#app = app;
     this.#view = vscode.window.createTreeView(VIEWS.leaks, { treeDataProvider: this, showCollapseAll: true });
     this.own(this.#view);
-    this.redrawOn(app.core.findings.onDidChange, app.core.servers.onDidChange, app.core.leakDecisions.onDidChange);
+    this.redrawOn(app.core.findings.onDidChange, app.core.servers.onDidChange, app.core.leaks.decisions.onDidChange);
     this.onRedraw();
   }
 
@@ -63,13 +63,13 @@ export class LeakWarningsView extends Rows<LeakRow> {
   }
 
   protected override onRedraw(): void {
-    const { findings, leakDecisions } = this.#app.core;
+    const { findings, leaks } = this.#app.core;
     this.#rows = this.#read();
     const unread = findings.unread();
     this.#view.badge =
       unread > 0 ? { value: unread, tooltip: `${unread} unread leak ${unread === 1 ? 'warning' : 'warnings'}` } : undefined;
     void vscode.commands.executeCommand('setContext', CONTEXT.unreadLeaks, unread > 0);
-    void vscode.commands.executeCommand('setContext', CONTEXT.leakDecisions, leakDecisions.list().length > 0);
+    void vscode.commands.executeCommand('setContext', CONTEXT.leakDecisions, leaks.decisions.list().length > 0);
   }
 
   #read(): readonly LeakRow[] {

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { LEAKING_TOOL } from '../../scripts/demo/upstream.ts';
+import { useCulvert } from '../harness/openCulvert.ts';
+import { until } from '../harness/until.ts';
+import { answerPrompt, call, callAndAnswer, openViews, paletteCommands } from './actions.ts';
+
+/** Made up; in parts, so that no scanner takes it for a live one. */
+const TOKEN = ['glpat', 'x7QmVb2TzKp9RfLw4cYd'].join('-');
+const FOUND = '“a GitLab personal access token” in an answer';
+const SENT = '“a GitLab personal access token” in a call';
+
+describe('Leak Warnings', () => {
+  const culvert = useCulvert({ demo: 'Issue Tracker' });
+  const tool = (name: string) => ({ name, id: `mcp_issue_tracker_${name}` });
+  const leaks = () => culvert().window.tree('Leak Warnings');
+  const badge = () => culvert().window.activityBarItem('Culvert').locator('.badge-content');
+
+  before('start the server in VS Code', async () => {
+    const { window } = culvert();
+    await openViews(window, 'Leak Warnings');
+    await window.startMcp(/_echo$/);
+    assert.equal((await callAndAnswer(window, tool('echo'), { message: 'nothing of note' }, 'Always')).ok, true);
+  });
+
+  it('offers nothing to review before there is anything', async () => {
+    const commands = await paletteCommands(culvert().window);
+    for (const name of ['Mark All Leak Warnings as Read', 'Review Leak Decisions…']) assert.ok(!commands.includes(name), name);
+  });
+
+  it('asks before something that looks like a secret leaves, and tells both ways that it took', async () => {
+    const { window } = culvert();
+    const stopped = call(window, tool('echo').id, { message: `use ${TOKEN} for it` });
+    await answerPrompt(window, /may this leave with “echo”/, 'Stop this call');
+    assert.equal((await stopped).ok, false);
+    await leaks().waitLabels(['High', 'Issue Tracker', SENT]);
+    await leaks().waitDescription(SENT, /^new · echo · blocked · \d/);
+
+    const passed = call(window, tool('echo').id, { message: `use ${TOKEN} for it` });
+    await answerPrompt(window, /may this leave with “echo”/, 'Let it go once');
+    const { ok, text } = await passed;
+    assert.equal(ok, true);
+    assert.ok(!text.includes(TOKEN), 'what comes back does not reach the model');
+    await leaks().row(FOUND).waitFor();
+    await leaks().waitDescription(FOUND, /^new · echo · redacted · \d/);
+    await badge().getByText('2', { exact: true }).waitFor();
+  });
+
+  it('explains a finding without its value', async () => {
+    const { window } = culvert();
+    await leaks().contextMenu(FOUND, 'Explain');
+    const said = await window.dialog(/^(Cancel|OK|Close)$/);
+    assert.match(said, /This looks like a GitLab personal access token/);
+    assert.match(said, /Culvert took it out before the agent saw it/);
+    assert.match(said, /Not a Secret/);
+    assert.ok(!said.includes(TOKEN));
+    await leaks().waitDescription(FOUND, /^echo · redacted · \d/);
+  });
+
+  it('lets a value pass that is none, and takes that back', async () => {
+    const { window } = culvert();
+    await leaks().contextMenu(FOUND, 'Not a Secret');
+    await window.pick('From this tool', { title: 'Culvert: Not a Secret' });
+    await leaks().waitLabels(['Dismissed']);
+    const { ok, text } = await call(window, tool('echo').id, { message: `use ${TOKEN} for it` });
+    assert.equal(ok, true);
+    assert.ok(text.includes(TOKEN));
+    const other = ['glpat', 'aB3dE5fG7hJ9kL2mN4pQ'].join('-');
+    const asked = call(window, tool('echo').id, { message: other });
+    await answerPrompt(window, /may this leave with “echo”/, 'Stop this call');
+    assert.equal((await asked).ok, false, 'another value is looked at as before');
+
+    await window.command('Culvert: Review Leak Decisions…');
+    await window.quickInputWith('Review Leak Decisions');
+    await window.page.locator('.quick-input-list .monaco-list-row').first().click();
+    await window.page.locator('.quick-input-action .monaco-button').first().click();
+    await leaks().row(FOUND).waitFor();
+    const again = call(window, tool('echo').id, { message: `use ${TOKEN} for it` });
+    await answerPrompt(window, /may this leave with “echo”/, 'Stop this call');
+    assert.equal((await again).ok, false);
+  });
+
+  it('brings back what was dismissed, and marks all as read', async () => {
+    const { window } = culvert();
+    await leaks().inlineAction(FOUND, 'Dismiss');
+    await leaks().row(FOUND).waitFor({ state: 'detached' });
+    await leaks().expand('Dismissed');
+    await leaks().inlineAction(FOUND, 'Bring Back');
+    await leaks().row('Dismissed').waitFor({ state: 'detached' });
+    await badge().waitFor();
+    await window.command('Culvert: Mark All Leak Warnings as Read');
+    await badge().waitFor({ state: 'hidden' });
+  });
+
+  it('leads from a leaked credential to a new value', async () => {
+    const { window, upstream } = culvert();
+    assert.equal((await callAndAnswer(window, tool(LEAKING_TOOL), {}, 'Always')).ok, true);
+    const known = '“Issue Tracker credential” in an answer';
+    await leaks().row(known).waitFor();
+    await leaks().contextMenu(known, 'Rotate Credential');
+    assert.match(await window.dialog('Enter the New Value'), /revoke the old one/);
+    await window.inputBox(upstream.token, { title: /Replace Issue Tracker credential/ });
+    await window.notification('was replaced').waitFor();
+    await window.clearNotifications();
+  });
+
+  it('revokes access where a leak came from', async () => {
+    const { window } = culvert();
+    await leaks().contextMenu(FOUND, 'Revoke Access');
+    await window.dialog('Revoke Access');
+    await until(async () => !(await call(window, tool('echo').id, { message: 'hello' })).ok, { what: 'echo to be denied' });
+  });
+});
