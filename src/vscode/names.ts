@@ -157,8 +157,6 @@ export const ITEMS = {
   grant: 'grant',
   call: 'call',
   finding: 'finding',
-  call: 'call',
-  finding: 'finding',
   leakGroup: 'leakGroup',
   credential: 'credential',
 } as const;
