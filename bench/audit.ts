@@ -28,6 +28,7 @@ const MIB = 1024 * 1024;
 const DAYS = 30;
 
 const intentOf = (i: number): Intent => ({
+  v: 2,
   client: i % 3 === 0 ? 'agent' : 'vscode',
   window: 'win-0123456789ab',
   workspace: 'project',
@@ -36,17 +37,24 @@ const intentOf = (i: number): Intent => ({
   serverLabel: 'Issues',
   origin: 'https://api.example.com',
   era: 'modern',
+  protocol: '2026-07-28',
+  rpcId: String(i),
   method: 'tools/call',
   tool: `tool_${i % 50}`,
   argumentsDigest: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
   arguments: JSON.stringify({ query: `is:open label:bug number ${i}`, page: i % 10 }),
   effect: i % 25 === 0 ? 'deny' : 'allow',
   decidedBy: 'grant-0123456789ab',
+  grant: 'grant-0123456789ab',
+  policyDigest: '5df6e0e2761359d30a8275058e299fcc0381534545f55cf43e41983f5d4c9456',
   reason: 'You allowed all tools of this server.',
   credentials: ['token (revision 1)'],
+  credentialUse: [{ id: 'cred-0123456789ab', name: 'token', revision: 1 }],
   requestBytes: 420,
+  mono: i + 0.25,
 });
 const outcomeOf = (i: number): Outcome => ({
+  v: 2,
   result: i % 25 === 0 ? 'denied' : 'ok',
   status: 200,
   responseBytes: 2_000 + (i % 1_000),
@@ -54,6 +62,18 @@ const outcomeOf = (i: number): Outcome => ({
   totalMs: (i % 400) + 0.5,
   decisionMs: 0.2,
   upstreamMs: i % 400,
+  resultDigest: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+  stages: {
+    parse: 0.02,
+    authenticate: 0.003,
+    authorize: 0.01,
+    record: 0.04,
+    inspectOut: 0.002,
+    credentials: 0.01,
+    upstream: i % 400,
+    inspectIn: 0.05,
+  },
+  mono: i + 12.5,
 });
 
 const missed: string[] = [];

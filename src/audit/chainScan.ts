@@ -4,6 +4,8 @@ export interface ScanParameters {
   readonly path: string;
   /** `[chain, n, hash]` that must be found beside those that checkpoints name. */
   readonly remembered: readonly (readonly [string, number, string])[];
+  /** `[chain, n, hash]` of the last entry of a chain before those that are here: what was left out of an export. */
+  readonly starts: readonly (readonly [string, number, string])[];
   /** Faults of one kind that are told one by one; more are counted. */
   readonly maxFaults: number;
   /** Length of a slice, milliseconds. */
@@ -100,6 +102,7 @@ export function* scanChains(tools: JobTools, parameters: ScanParameters): Genera
         if ((dropped.get(chain)?.n ?? 0) < n) dropped.set(chain, { n, hash: last });
     }
     for (const [chain, n] of parameters.remembered) need(chain, n);
+    for (const [chain, n, last] of parameters.starts) if ((dropped.get(chain)?.n ?? 0) < n) dropped.set(chain, { n, hash: last });
 
     const range = db.prepare('SELECT (SELECT min(seq) FROM audit) AS low, (SELECT max(seq) FROM audit) AS high').get() ?? {};
     const [low, high] = [Number(range['low'] ?? 0), Number(range['high'] ?? 0)];

@@ -40,6 +40,8 @@ export interface RetentionOptions {
   readonly hold: LegalHold;
   readonly clock: Clock;
   readonly policy: RetentionPolicy;
+  /** Exports that what was not delivered is kept for. Default: all that ever were. */
+  readonly sinks?: readonly string[];
   readonly signal?: StopSignal;
 }
 
@@ -53,7 +55,7 @@ export async function applyRetention(options: RetentionOptions): Promise<Retenti
   await finishDrop(db, checkpoints);
   if (hold.isHeld()) return none('held');
   log.flush();
-  const limit = await placeOf(db, clock.now(), policy);
+  const limit = await placeOf(db, clock.now(), policy, options.sinks);
   if (!limit) return none('nothing to drop');
   const { upTo, reason } = limit;
   const { problems } = await verifyRecord({ path: db.path, checkpoints, own: { chain: log.chain, head: log.head }, signal });
@@ -116,9 +118,11 @@ async function placeOf(
   db: Database,
   now: number,
   policy: RetentionPolicy,
+  sinks: readonly string[] | undefined,
 ): Promise<{ readonly upTo: number; readonly reason: 'age' | 'size' } | undefined> {
   const { maxDays, maxBytes } = policy;
-  const delivered = Number(db.get('SELECT min(seq) AS seq FROM export_cursor')?.['seq'] ?? Number.MAX_SAFE_INTEGER);
+  const cursors = db.all('SELECT sink, seq FROM export_cursor').filter(({ sink }) => sinks?.includes(String(sink)) ?? true);
+  const delivered = Math.min(Number.MAX_SAFE_INTEGER, ...cursors.map(({ seq }) => Number(seq)));
   let excess = maxBytes === undefined ? 0 : bytesOf(db) - maxBytes;
   const oldest = maxDays === undefined ? 0 : now - maxDays * DAY_MS;
   // A sink that is away for good must not keep the record for ever.

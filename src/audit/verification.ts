@@ -2,7 +2,7 @@ import { JobThread } from '../store/jobThread.ts';
 import type { StopSignal } from '../common/stop.ts';
 import type { Head } from './chain.ts';
 import type { Remembered } from './chainMemory.ts';
-import { scanChains, type BrokenLink, type Scan, type ScannedChain } from './chainScan.ts';
+import { scanChains, type BrokenLink, type Scan, type ScanParameters, type ScannedChain } from './chainScan.ts';
 import type { CheckpointPayload, Checkpoints } from './checkpoints.ts';
 
 /** Something that honest use can't leave behind. */
@@ -64,6 +64,8 @@ export interface VerifyOptions {
   readonly checkpoints: Checkpoints;
   /** Where this window's chain stands; it never counts as crashed. */
   readonly own?: { readonly chain: string; readonly head: Head };
+  /** Where the record is only a part, as an export can be: what stands before it, and that its end is no cut. */
+  readonly part?: { readonly starts: ScanParameters['starts']; readonly whole: boolean };
   readonly signal?: StopSignal | undefined;
   /** Share that is done, 0 to 1. */
   readonly onProgress?: ((done: number) => void) | undefined;
@@ -93,7 +95,7 @@ export async function verifyRecord(options: VerifyOptions): Promise<Verification
   try {
     const scan = await thread.run(
       scanChains,
-      { path: options.path, remembered: places, maxFaults: MAX_FAULTS, sliceMs: SLICE_MS },
+      { path: options.path, remembered: places, starts: options.part?.starts ?? [], maxFaults: MAX_FAULTS, sliceMs: SLICE_MS },
       { signal, onProgress: (done) => options.onProgress?.(done * SCAN_SHARE) },
     );
     return await judge(scan, places, remembered, expectedLast, options);
@@ -107,7 +109,7 @@ async function judge(
   places: readonly (readonly [string, number, string])[],
   remembered: ReadonlyMap<string, Remembered>,
   expectedLast: string | undefined,
-  { checkpoints, own, signal, onProgress }: VerifyOptions,
+  { checkpoints, own, part, signal, onProgress }: VerifyOptions,
 ): Promise<Verification> {
   const faults: Fault[] = scan.broken.map(faultOf);
   const chains = new Map(scan.chains.map((chain) => [chain.chain, chain]));
@@ -130,6 +132,7 @@ async function judge(
     for (const digest of payload.dropped?.checkpoints ?? []) forgotten.add(digest);
     dropped += payload.dropped?.entries ?? 0;
   }
+  for (const [chain, n] of part?.starts ?? []) droppedUpTo.set(chain, Math.max(n, droppedUpTo.get(chain) ?? 0));
 
   if (scan.checkpoints.length === 0) {
     if (expectedLast !== undefined) faults.push({ kind: 'checkpoints-removed', text: 'All checkpoints were removed.' });
@@ -153,7 +156,7 @@ async function judge(
         }
   }
 
-  checkPlaces(faults, scan, chains, droppedUpTo, [
+  checkPlaces(faults, scan, chains, droppedUpTo, part?.whole !== false, [
     ...payloads.flatMap(({ payload }) =>
       payload.heads.map(([chain, n, hash]) => ({ chain, n, hash, at: payload.at, how: 'signed' as const })),
     ),
@@ -166,6 +169,7 @@ async function judge(
     ...remembered.keys(),
   ]);
   if (own) known.add(own.chain);
+  const unsure = faults.some(({ kind }) => kind === 'checkpoint-removed' || kind === 'checkpoints-removed' || kind === 'rolled-back');
   if (checkpoints.memory.works)
     for (const { chain, n, firstAt } of scan.chains)
       // A window that ended in the very moment in which it began had no time to say so.
@@ -176,7 +180,7 @@ async function judge(
           from: 1,
           to: n,
           at: firstAt,
-          text: `Chain ${chain}: no window of this installation began it; its ${n} entries were added from outside.`,
+          text: `Chain ${chain}: no window of this installation began it; its ${n} entries were added from outside${unsure ? ', or the checkpoint that named it is one of those that are gone' : ''}.`,
         });
 
   const endings = scan.chains
@@ -212,6 +216,7 @@ function checkPlaces(
   scan: Scan,
   chains: ReadonlyMap<string, ScannedChain>,
   droppedUpTo: ReadonlyMap<string, number>,
+  isWhole: boolean,
   places: readonly Place[],
 ): void {
   const gone = new Map<string, Place>();
@@ -224,7 +229,7 @@ function checkPlaces(
     if (found !== undefined) {
       if (n < (other.get(chain)?.n ?? Infinity)) other.set(chain, place);
       // What is missing inside a chain is told already.
-    } else if (n > (chains.get(chain)?.n ?? 0) && n > (gone.get(chain)?.n ?? 0)) gone.set(chain, place);
+    } else if (isWhole && n > (chains.get(chain)?.n ?? 0) && n > (gone.get(chain)?.n ?? 0)) gone.set(chain, place);
   }
   const when = ({ how, at }: Place) => (at === undefined ? 'written' : `${how} at ${new Date(at).toISOString()}`);
   for (const [chain, place] of other)

@@ -18,6 +18,11 @@ export class MemorySecretStore implements SecretStore {
     return Promise.resolve();
   }
 
+  /** Names of everything that is in it. */
+  keys(): string[] {
+    return [...this.#values.keys()];
+  }
+
   delete(key: string): Promise<void> {
     this.#values.delete(key);
     this.#changed.fire(key);

@@ -33,4 +33,7 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE finding ADD COLUMN unread INTEGER NOT NULL DEFAULT 1;
   CREATE INDEX finding_digest ON finding (digest) WHERE digest IS NOT NULL;
   `,
+  `
+  CREATE TABLE lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, lease_until INTEGER NOT NULL, done_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  `,
 ];

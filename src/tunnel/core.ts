@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { ActivityIndex } from '../audit/activityIndex.ts';
 import type { AuditLog } from '../audit/auditLog.ts';
+import type { Exports } from '../audit/export/exports.ts';
 import { ChainMemory } from '../audit/chainMemory.ts';
 import type { Act } from '../audit/record.ts';
 import { Checkpoints, newSigningKey, type CheckpointKeeper } from '../audit/checkpoints.ts';
+import type { RetentionPolicy } from '../audit/retention.ts';
 import { Access } from '../authorization/access.ts';
 import type { Call } from '../authorization/decide.ts';
 import { describeGrant, instant } from '../authorization/grant.ts';
@@ -63,8 +65,12 @@ export interface CoreOptions {
   readonly startInspectionThread?: () => Worker;
   /** Id of this window, for the record. */
   readonly window: string;
-  /** Proxies on the way to authorization servers and vaults. Default: those of the environment. */
+  /** Proxies on the way to authorization servers, vaults and receivers of exports. Default: those of the environment. */
   readonly proxies?: (() => ProxyEnvironment) | undefined;
+  /** Culvert's version, for exports. */
+  readonly version?: string;
+  /** What of the record is kept. Default: all. */
+  retention?(): RetentionPolicy;
 }
 
 const NO_NAMES: readonly string[] = [];
@@ -83,6 +89,8 @@ export class Core implements Disposable {
   readonly audit: AuditLog;
   /** Answers questions about the record. */
   readonly index: ActivityIndex;
+  /** Streaming exports of the record. */
+  readonly exports: Exports;
   /** Signatures, holds, and whatever else belongs to the record. */
   readonly record: RecordKeeping;
   readonly #options: CoreOptions;
@@ -113,9 +121,17 @@ export class Core implements Disposable {
         nameOf: (id) => this.credentials.get(credentialOf(id))?.name ?? 'a credential',
       }),
     );
-    this.record = this.#store.add(new RecordKeeping({ ...options, db, key, generations, checkpoints }));
+    this.record = this.#store.add(
+      new RecordKeeping({
+        ...options,
+        ...{ db, key, generations, checkpoints, proxies },
+        recognise: (...known) => this.recognise(...known),
+        redact: (text) => this.inspector.redactForDisplay(text),
+      }),
+    );
     this.audit = this.record.audit;
     this.index = this.record.index;
+    this.exports = this.record.exports;
     this.approvals = this.#store.add(new Approvals(this.access, options.approver, options.clock));
     this.#store.add(
       this.access.onDidAct(({ given, revoked }) => {
@@ -252,6 +268,7 @@ export class Core implements Disposable {
       this.credentials.refresh();
       this.catalog.refresh();
       this.leaks.refresh();
+      this.record.refresh();
       this.#reportTampering();
       this.#fault = '';
     } catch (error) {
@@ -276,7 +293,8 @@ export class Core implements Disposable {
 
   /** Everything that keeps its rows under a MAC. */
   get #signedParts(): readonly { tampering(): readonly Tampering[]; forgetTampering(): void }[] {
-    return [this.servers, this.access, this.credentials, this.catalog, ...this.leaks.signedParts, this.record.hold];
+    const { hold, settings } = this.record;
+    return [this.servers, this.access, this.credentials, this.catalog, ...this.leaks.signedParts, hold, settings, this.exports];
   }
 
   /** Signs the record and closes everything. What was granted until the window closes ends. */

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { createHash } from 'node:crypto';
+import type { RetentionPolicy } from '../audit/retention.ts';
 import { Emitter } from '../common/disposable.ts';
 import type { Logger } from '../common/logger.ts';
 import type { SecretStore } from '../credentials/vault.ts';
@@ -59,6 +60,22 @@ export const settings = {
   listen: (): 'socket' | 'loopback' =>
     vscode.workspace.getConfiguration().get<string>(SETTINGS.listen, 'socket') === 'loopback' ? 'loopback' : 'socket',
   recordArguments: (): boolean => vscode.workspace.getConfiguration().get<string>(SETTINGS.auditArguments, 'redacted') !== 'digest',
+  recordResults(): 'off' | 'digest' | 'redacted' {
+    const value = vscode.workspace.getConfiguration().get<string>(SETTINGS.auditResults, 'digest');
+    return value === 'off' || value === 'redacted' ? value : 'digest';
+  },
+  /** What of the record is kept; zero, or anything else that is no bound, keeps all. */
+  retention(): RetentionPolicy {
+    const read = (key: string) => {
+      const value = vscode.workspace.getConfiguration().get<number>(key, 0);
+      return Number.isInteger(value) && value > 0 ? value : undefined;
+    };
+    const [days, megabytes] = [read(SETTINGS.auditRetentionDays), read(SETTINGS.auditRetentionMegabytes)];
+    return {
+      ...(days === undefined ? {} : { maxDays: days }),
+      ...(megabytes === undefined ? {} : { maxBytes: megabytes * 1024 * 1024 }),
+    };
+  },
   limits(): Pick<Limits, 'requestBytes' | 'streamsPerClient'> {
     const read = (key: string, standard: number, max: number) => {
       const value = vscode.workspace.getConfiguration().get<number>(key, standard);

@@ -13,6 +13,7 @@ import { Tunnel } from '../tunnel/tunnel.ts';
 import { currentWorkspace, loggerOf, secretStoreOf, setContext, settings } from './adapters.ts';
 import type { App } from './app.ts';
 import { ApprovalPrompt } from './approvalPrompt.ts';
+import { keepRecord } from './audit/commands.ts';
 import { registerCommands } from './commands/index.ts';
 import { watchRecord } from './commands/explain.ts';
 import { addDemoServer } from './commands/servers.ts';
@@ -74,10 +75,16 @@ export class Runtime implements vscode.Disposable {
         documents: this.#documents,
         log: this.#log,
         logger: this.#logger,
+        version: this.#version,
         retry: () => this.#restart(),
         setDatabaseAside: () => this.#setDatabaseAside(),
       }),
     );
+  }
+
+  get #version(): string {
+    const { version } = this.#context.extension.packageJSON as { readonly version?: string };
+    return version ?? '0';
   }
 
   /** What commands and views work with; `undefined` while the state can't be opened. */
@@ -138,6 +145,9 @@ export class Runtime implements vscode.Disposable {
       clock: systemClock,
       logger,
       window: this.#window,
+      version: this.#version,
+      retention: () => settings.retention(),
+      proxies: () => settings.proxies(),
     });
     this.#running.push(followLeakSettings(core.leaks));
     this.#core = core;
@@ -156,6 +166,7 @@ export class Runtime implements vscode.Disposable {
       recordArguments: () => settings.recordArguments(),
       branch: () => branchOfAll(workspaceFolders()),
       policiesReady: () => policies.check(),
+      recordResults: () => settings.recordResults(),
       proxies: () => settings.proxies(),
       limits: settings.limits(),
     });
@@ -197,6 +208,7 @@ export class Runtime implements vscode.Disposable {
       new LeakWarningsView(app),
       new CredentialsView(app),
       new StatusBar(app),
+      keepRecord(app),
       new DefinitionProvider(app, join(this.#context.extensionPath, 'dist', 'bridge.cjs')).register(),
     );
     this.#app = app;

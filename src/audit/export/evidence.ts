@@ -1,6 +1,7 @@
 import type { ActivityIndex, ActivitySummary } from '../activityIndex.ts';
 import type { Activity } from '../auditLog.ts';
-import type { Act, Entry } from '../record.ts';
+import { parseBody, type Act } from '../record.ts';
+import type { Period } from '../spanJobs.ts';
 import type { Verification } from '../verification.ts';
 import { fateOf } from './event.ts';
 
@@ -34,13 +35,13 @@ export interface Evidence {
 }
 
 /** Denied calls and acts that a report lists one by one. */
-const MAX_LISTED = 500;
+export const MAX_LISTED = 500;
 
-/** Gathers the part of a report that comes from the index. */
+/** Gathers the part of a report that comes from the index; `acts` are those of the period as they are stored, oldest first. */
 export async function gatherActivity(
   index: ActivityIndex,
-  entries: Iterable<Entry>,
-  span: { readonly from: number; readonly to: number },
+  acts: readonly { readonly at: number; readonly body: string }[],
+  span: Period,
 ): Promise<Pick<Evidence, 'summary' | 'stopped' | 'moreStopped' | 'acts'>> {
   await index.update();
   const [denied, ended] = await Promise.all([
@@ -48,13 +49,14 @@ export async function gatherActivity(
     index.calls({ ...span, decision: 'stopped' }, { limit: MAX_LISTED }),
   ]);
   const stopped = [...denied.calls, ...ended.calls].sort((a, b) => b.seq - a.seq);
-  const acts: { at: number; act: Act }[] = [];
-  for (const { kind, at, body } of entries) if (kind === 'act' && at >= span.from && at < span.to) acts.push({ at, act: body as Act });
   return {
     summary: await index.aggregate(span),
     stopped: stopped.slice(0, MAX_LISTED),
     moreStopped: stopped.length > MAX_LISTED || denied.next !== undefined || ended.next !== undefined,
-    acts: acts.slice(-MAX_LISTED),
+    acts: acts.slice(-MAX_LISTED).flatMap(({ at, body }) => {
+      const act = parseBody('act', body);
+      return act ? [{ at, act: act as Act }] : [];
+    }),
   };
 }
 

@@ -42,11 +42,17 @@ export interface Imported {
   readonly made: number;
   /** The key that signed it: whether it is that of the right installation can only be asked there. RFC 7638, base64url. */
   readonly thumbprint: string;
+  /** That key (RFC 8037). */
+  readonly key: z.infer<typeof Key>;
+  /** Whether it says that nothing was left out. */
+  readonly whole: boolean;
+  /** `[chain, n, hash]` of the last entry of each chain before the export begins. */
+  readonly starts: readonly (readonly [chain: string, n: number, hash: string])[];
 }
 
 /** Longest line, characters: an entry with its arguments is far below. */
 const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
-const LINES_PER_TRANSACTION = 2_000;
+const LINES_PER_TRANSACTION = 200;
 
 /**
  * Reads an export into a database of its own, for looking at it: `path` must not exist yet. Checks the signature over the whole file; what is
@@ -60,6 +66,7 @@ export async function importLines(file: string, path: string, signal?: StopSigna
     let head: z.infer<typeof Line> | undefined;
     let end: string | undefined;
     let [entries, checkpoints, number] = [0, 0, 0];
+    const starts: [chain: string, n: number, hash: string][] = [];
     let waiting: [sql: string, values: Value[]][] = [];
     const write = () => {
       const batch = waiting;
@@ -82,6 +89,7 @@ export async function importLines(file: string, path: string, signal?: StopSigna
       }
       digest.update(text).update('\n');
       if (line.type === 'culvert-audit-export') head = line;
+      else if (line.type === 'start') starts.push([line.chain, line.n, line.hash]);
       else if (line.type === 'entry') {
         entries++;
         const { seq, chain, n, at, kind, exchange, body, hash } = line;
@@ -90,7 +98,7 @@ export async function importLines(file: string, path: string, signal?: StopSigna
           'INSERT INTO audit (seq, chain, n, at, kind, exchange, server, tool, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
           [seq, chain, n, at, kind, exchange, server, kind === 'intent' ? tool : null, body, hash],
         ]);
-      } else if (line.type === 'checkpoint') {
+      } else {
         checkpoints++;
         waiting.push(['INSERT INTO checkpoint (id, at, jws) VALUES (?, 0, ?)', [line.id, line.jws]]);
       }
@@ -104,7 +112,7 @@ export async function importLines(file: string, path: string, signal?: StopSigna
         'CULVERT_AUDIT_IMPORT_CHANGED',
         `${file} was changed after it was made: its signature does not hold. Ask for it again.`,
       );
-    return { entries, checkpoints, made: head.made, thumbprint: thumbprintOf(head.key) };
+    return { entries, checkpoints, made: head.made, thumbprint: thumbprintOf(head.key), key: head.key, whole: head.whole, starts };
   } finally {
     db.close();
   }

@@ -8,7 +8,7 @@ export const EXPORT_VERSION = 1;
 /** Type in the head of the signature that ends an export. */
 export const EXPORT_TYPE = 'culvert-export+jws';
 /** Rows that are read before the event loop gets a turn. */
-const ROWS_PER_SLICE = 1_000;
+const ROWS_PER_SLICE = 300;
 
 export interface ExportOptions {
   readonly db: Database;

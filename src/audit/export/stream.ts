@@ -91,6 +91,12 @@ export class Stream implements Disposable {
     };
   }
 
+  /** Time of the oldest entry that was not delivered yet, milliseconds since the epoch. */
+  get behindSince(): number | undefined {
+    const row = this.#db.get('SELECT at FROM audit WHERE seq > ? ORDER BY seq LIMIT 1', Number(this.#cursor()['seq']));
+    return row && Number(row['at']);
+  }
+
   /** Delivers now what is there, without waiting for the end of a pause. Resolves when it is done or has failed. */
   async flush(): Promise<void> {
     await this.#working;

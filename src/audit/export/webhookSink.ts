@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { EnvHttpProxyAgent, request } from 'undici';
 import type { StopSignal } from '../../common/stop.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { AuditEvent } from './event.ts';
@@ -10,11 +11,20 @@ export const WEBHOOK_SIGNATURE_HEADER = 'culvert-signature';
 /** A receiver should refuse what was signed longer ago than this, seconds: somebody else may have kept it and send it again. */
 export const WEBHOOK_TOLERANCE_S = 300;
 
+/** How long the receiver may take to answer, milliseconds. */
+const ANSWER_MS = 20_000;
+
 export interface WebhookOptions {
   readonly id: string;
   readonly url: string;
-  /** The key of the signatures, asked for at each delivery and not kept. */
-  secret(): Promise<string>;
+  /** The key of the signatures, asked for at each delivery and not kept. Without it there is no signature. */
+  secret?(): Promise<string>;
+  /** Further headers, such as an authorization, asked for at each delivery and not kept. */
+  headers?(): Promise<Readonly<Record<string, string>>>;
+  /** Certificates that vouch for the receiver, PEM, instead of those of the system. */
+  readonly ca?: string;
+  /** Proxies on the way out: variables as curl reads them. This machine is never asked for through one. */
+  readonly proxies?: Readonly<Record<string, string | undefined>>;
   readonly form: 'culvert' | 'ocsf';
   readonly version: string;
   /** Seconds since the epoch. */
@@ -28,35 +38,50 @@ export interface WebhookOptions {
 export class WebhookSink implements Sink {
   readonly id: string;
   readonly #options: WebhookOptions;
+  readonly #agent: EnvHttpProxyAgent;
 
   constructor(options: WebhookOptions) {
     this.id = options.id;
     this.#options = options;
+    const { ca, proxies = {} } = options;
+    const read = (name: string) => proxies[name.toLowerCase()] ?? proxies[name] ?? '';
+    const tls = ca === undefined ? {} : { connect: { ca }, requestTls: { ca } };
+    this.#agent = new EnvHttpProxyAgent({
+      ...tls,
+      httpProxy: read('HTTP_PROXY'),
+      httpsProxy: read('HTTPS_PROXY'),
+      noProxy: ['localhost', '127.0.0.1', '[::1]', read('NO_PROXY')].filter((part) => part !== '').join(','),
+      headersTimeout: ANSWER_MS,
+      bodyTimeout: ANSWER_MS,
+    });
   }
 
   async deliver(events: readonly AuditEvent[], signal: StopSignal): Promise<void> {
     const { url, form, version } = this.#options;
     const body = JSON.stringify({ events: form === 'ocsf' ? events.map((event) => ocsfOf(event, version)) : events });
     const time = Math.floor(this.#options.now());
+    const key = await this.#options.secret?.();
+    const given = await this.#options.headers?.();
     const stop = new AbortController();
     const abort = () => stop.abort();
     signal.addEventListener('abort', abort);
     let status: number;
     try {
-      const response = await fetch(url, {
+      // Redirects are not followed: what is sent is for this receiver and no other.
+      const response = await request(url, {
         method: 'POST',
         headers: {
+          ...given,
           'content-type': 'application/json',
           'user-agent': `culvert/${version}`,
-          [WEBHOOK_SIGNATURE_HEADER]: signatureOf(await this.#options.secret(), time, body),
+          ...(key === undefined ? {} : { [WEBHOOK_SIGNATURE_HEADER]: signatureOf(key, time, body) }),
         },
         body,
-        // The signature is for this receiver and no other.
-        redirect: 'error',
+        dispatcher: this.#agent,
         signal: stop.signal,
       });
-      status = response.status;
-      await response.body?.cancel();
+      status = response.statusCode;
+      await response.body.dump();
     } catch (error) {
       throw new SinkError(`The webhook can’t be reached: ${messageOf(error)}.`, true, { cause: error });
     } finally {
@@ -67,7 +92,7 @@ export class WebhookSink implements Sink {
   }
 
   close(): void {
-    // Nothing stays open.
+    void this.#agent.destroy().catch(() => undefined);
   }
 }
 

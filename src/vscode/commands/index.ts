@@ -4,6 +4,7 @@ import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Credential } from '../../credentials/credential.ts';
 import type { App } from '../app.ts';
+import { auditCommands } from '../audit/commands.ts';
 import { COMMANDS, type CommandId } from '../names.ts';
 import type { GrantDocuments } from '../grantDocuments.ts';
 import type { RecordDocuments } from '../recordDocument.ts';
@@ -43,6 +44,8 @@ export interface CommandContext {
   readonly documents: RecordDocuments;
   readonly log: vscode.LogOutputChannel;
   readonly logger: Logger;
+  /** Culvert’s version. */
+  readonly version: string;
   /** Tries to open everything again. */
   readonly retry: () => Promise<void>;
   readonly setDatabaseAside: () => Promise<void>;
@@ -96,7 +99,7 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.replaceCredential]: withApp((app, credential?: Credential) => replaceCredential(app, credential)),
     [COMMANDS.testCredential]: withApp((app, credential?: Credential) => testCredential(app, credential)),
     [COMMANDS.forgetCredential]: withApp((app, credential?: Credential) => forgetCredential(app, credential)),
-    [COMMANDS.verifyAudit]: withApp((app) => verifyAudit(app, log)),
+    ...auditCommands(context, withApp),
     [COMMANDS.reviewChanges]: withApp((app) => reviewChanges(app)),
     [COMMANDS.showLog]: () => log.show(),
     [COMMANDS.retry]: () => context.retry(),
@@ -164,37 +167,4 @@ async function reviewChanges(app: App): Promise<void> {
     'Forget Them',
   );
   if (choice === 'Forget Them') app.core.forgetTampering();
-}
-
-/** **Culvert: Verify Audit History** */
-async function verifyAudit(app: App, log: vscode.LogOutputChannel): Promise<void> {
-  const result = await vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title: 'Culvert: verifying the audit history…', cancellable: true },
-    async (_progress, token) => {
-      const stop = new AbortController();
-      token.onCancellationRequested(() => stop.abort());
-      await app.core.audit.checkpoint();
-      return app.core.audit.verify(stop.signal).catch((error: unknown) => {
-        if (stop.signal.aborted) return undefined;
-        throw error;
-      });
-    },
-  );
-  if (!result) return;
-  app.core.act({
-    act: 'verified',
-    detail: result.problems.length === 0 ? `${result.entries} entries hold` : `${result.problems.length} problems`,
-  });
-  if (result.problems.length === 0) {
-    void vscode.window.showInformationMessage(
-      `The audit history holds: ${result.entries} entries in ${result.chains} ${result.chains === 1 ? 'chain' : 'chains'}, ${result.checkpoints} signed checkpoints.`,
-    );
-    return;
-  }
-  for (const problem of result.problems) log.error(`Audit: ${problem}`);
-  const choice = await vscode.window.showErrorMessage(
-    `The audit history was changed: ${result.problems[0] ?? ''}${result.problems.length > 1 ? ` And ${result.problems.length - 1} more.` : ''}`,
-    'Show Log',
-  );
-  if (choice === 'Show Log') log.show();
 }

@@ -1,0 +1,25 @@
+import * as vscode from 'vscode';
+import type { App } from '../app.ts';
+import { SETTINGS } from '../names.ts';
+
+/**
+ * Puts changes of Culvert’s settings on the record and hands those of exports on. What they were is kept in the database under a MAC, so
+ * that a file of settings that was edited while no window was open is noticed, and every change stands there once though all windows see
+ * it.
+ */
+export function recordSettings(app: App): vscode.Disposable {
+  const note = (keys: readonly string[]) => {
+    try {
+      app.core.record.settings.note(keys.map((key) => ({ key, value: vscode.workspace.getConfiguration().get<unknown>(key) })));
+    } catch (error) {
+      app.logger.warn(`Changed settings could not be recorded: ${String(error)}`);
+    }
+    // After it is on the record: an export that ends by it delivers that, too.
+    app.core.exports.configure(vscode.workspace.getConfiguration().get<unknown>(SETTINGS.auditExports));
+  };
+  note(Object.values(SETTINGS));
+  return vscode.workspace.onDidChangeConfiguration((event) => {
+    const changed = Object.values(SETTINGS).filter((key) => event.affectsConfiguration(key));
+    if (changed.length > 0) note(changed);
+  });
+}
