@@ -43,6 +43,14 @@ export interface OpenedFile {
   readonly document: ConfigurationDocument;
 }
 
+/** A {@link FileUndo} as data. Holds the old file whole. */
+export interface StoredFileUndo {
+  readonly path: string;
+  readonly written: string;
+  /** Base64; null: there was no file. */
+  readonly before: string | null;
+}
+
 /** What puts a file back as it was. Keeps the old bytes in memory, prints nothing of them. */
 export class FileUndo {
   readonly path: string;
@@ -55,6 +63,16 @@ export class FileUndo {
     this.path = path;
     this.#before = before;
     this.written = written;
+  }
+
+  /** For a keyring, and nowhere else: the old bytes hold secrets. */
+  toSecret(): StoredFileUndo {
+    const before = this.#before === undefined ? null : Buffer.from(this.#before).toString('base64');
+    return { path: this.path, written: this.written, before };
+  }
+
+  static fromSecret({ path, written, before }: StoredFileUndo): FileUndo {
+    return new FileUndo(path, before === null ? undefined : Buffer.from(before, 'base64'), written);
   }
 
   /** Whether the file still is as it was written. */

@@ -8,7 +8,8 @@ export type FindingTier = 'known' | 'canary' | 'exact' | 'structured' | 'generic
 /** Something in passing content that should not pass: a secret, hidden text, a changed tool. Never holds the value. */
 export interface Finding {
   /**
-   * What was recognised: `known-secret`, `canary`, `secret-in-parts`, `hidden-text`, `not-fully-scanned`, `tool-changed`, or the id of a
+   * What was recognised: `known-secret`, `canary`, `secret-in-parts`, `hidden-text`, `not-fully-scanned`, `tool-changed`, `rotate`
+   * (a sealed value that others may have from before; `path` is the provider’s page), or the id of a
    * pattern rule.
    */
   readonly rule: string;

@@ -81,9 +81,13 @@ describe('Import', () => {
     assert.deepEqual(await pagePlacesWith(window.page, upstream.token), []);
   });
 
-  it('is taken back by Undo Import, to the byte', async () => {
+  it('is taken back by Undo Import, to the byte, also after a reload', async () => {
     const { window, upstream } = culvert();
-    await window.clearNotifications();
+    await window.reload();
+    await window.statusBarItem(/Culvert/).waitFor();
+    await until(async () => (await window.paletteItems('Culvert: Undo Import')).includes('Culvert: Undo Import'), {
+      what: 'the import to be known again',
+    });
     await window.command('Culvert: Undo Import');
     await told(window, 'The import was undone');
     assert.equal(fs.readFileSync(file(), 'utf8'), original());

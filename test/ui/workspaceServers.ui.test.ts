@@ -61,6 +61,7 @@ describe('Servers that a workspace names', () => {
     const isNamed = async () => (await window.paletteItems('Culvert: Seal')).includes('Culvert: Seal Missing Credentials…');
     await until(async () => !(await isNamed()), { what: 'the answer to be remembered' });
     await window.reload();
+    await window.statusBarItem(/Culvert/).waitFor();
     await addServer(window, { label: 'Marker', url: upstream.url, secret: upstream.token, start: 'Nothing' });
     assert.ok(!(await window.notifications()).some((text) => text.includes('This workspace names')));
     assert.equal(await isNamed(), false);

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import { messageOf } from '../../common/errors.ts';
-import { undoImport } from '../../configuration/importer.ts';
+import { undoImport, type ImportUndo } from '../../configuration/importer.ts';
 import type { FoundServer } from '../../configuration/scan.ts';
 import { bindingOf, isConfirmed } from '../../mcp/server.ts';
 import { setContext } from '../adapters.ts';
@@ -17,9 +17,10 @@ import { importServers, type Imported } from './importServers.ts';
 import { OpenTexts } from './openTexts.ts';
 import { ReferenceHelp } from './referenceHelp.ts';
 import { Reviews } from './reviews.ts';
-import { noteRotations } from './rotation.ts';
+import { followRotations, noteRotations } from './rotation.ts';
 import { commentNotSecret, rememberNotSecret, sealInPlace, secretAt } from './sealing.ts';
 import { SecretActions, type SecretAddress } from './secretActions.ts';
+import { UndoStore, type LastImport } from './undoStore.ts';
 import { WorkspaceServers } from './workspaceServers.ts';
 import { ServerLenses, type EntryAddress } from './serverLenses.ts';
 
@@ -38,14 +39,21 @@ export class Configuration implements vscode.Disposable {
   readonly #workspaceServers: WorkspaceServers;
   readonly #subscriptions: vscode.Disposable[] = [];
   #busy = false;
-  /** The last import. In memory only: it holds files as they were. */
-  #last: Imported | undefined;
+  readonly #undos: UndoStore;
+  #last: LastImport | undefined;
 
   constructor(app: App, here: Here, documents: RecordDocuments) {
     this.#app = app;
     this.here = here;
     this.#documents = documents;
     setContext(CONTEXT.canUndoImport, false);
+    this.#undos = new UndoStore(here.secrets);
+    void this.#findUndo();
+    try {
+      here.refreshBridge();
+    } catch (error) {
+      app.logger.warn(`The bridge for other clients could not be brought up to date: ${messageOf(error)}`);
+    }
     this.#texts = new OpenTexts(here);
     const lenses = new ServerLenses(app, here, this.#texts);
     this.#drift = new DriftWatch(here, app.logger, (path) => this.#texts.ignores(vscode.Uri.file(path)));
@@ -60,6 +68,7 @@ export class Configuration implements vscode.Disposable {
       this.#warnings,
       this.#workspaceServers,
       new FirstSteps(app),
+      followRotations(app),
       new SecretDiagnostics(this.#texts),
       vscode.languages.registerCodeActionsProvider(FILES, new SecretActions(this.#texts), {
         providedCodeActionKinds: [vscode.CodeActionKind.QuickFix],
@@ -146,7 +155,8 @@ export class Configuration implements vscode.Disposable {
     }
     this.#last = undefined;
     setContext(CONTEXT.canUndoImport, false);
-    this.#wrote(last);
+    await this.#undos.forget();
+    this.#wrote(last.undo);
     void vscode.window.showInformationMessage('The import was undone: every file is as it was, and what it sealed is forgotten.');
   }
 
@@ -167,16 +177,25 @@ export class Configuration implements vscode.Disposable {
   #remember(imported: Imported): void {
     this.#last = imported;
     setContext(CONTEXT.canUndoImport, true);
-    this.#wrote(imported);
+    this.#wrote(imported.undo);
+    void this.#undos.keep(imported).catch((error: unknown) => this.#app.logger.warn(messageOf(error)));
     void this.#texts
       .rules()
       .then((rules) => noteRotations(this.#app, imported, rules))
       .catch((error: unknown) => this.#app.logger.warn(messageOf(error)));
   }
 
+  /** An import of an earlier window can be undone too. */
+  async #findUndo(): Promise<void> {
+    const found = await this.#undos.find(this.#app).catch(() => undefined);
+    if (!found || this.#last) return;
+    this.#last = found;
+    setContext(CONTEXT.canUndoImport, true);
+  }
+
   /** What an import or its undo did to files is no drift. */
-  #wrote({ plan }: Imported): void {
-    const paths = plan.writes.flatMap(({ file }) => [file.location.path, file.facts.target]);
+  #wrote({ files }: ImportUndo): void {
+    const paths = files.map(({ path }) => path);
     void this.#drift.acceptFiles(paths).catch((error: unknown) => this.#app.logger.warn(messageOf(error)));
   }
 

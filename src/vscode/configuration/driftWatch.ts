@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { realpathSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname } from 'node:path';
@@ -46,7 +47,7 @@ export class DriftWatch implements vscode.Disposable {
   #worker: Worker | undefined;
   #open: readonly Drift[] = [];
   #last: Snapshot = EMPTY;
-  /** Files that Culvert just wrote. */
+  /** Files that Culvert just wrote, links followed. */
   readonly #own = new Set<string>();
   #disposed = false;
 
@@ -143,8 +144,17 @@ export class DriftWatch implements vscode.Disposable {
     this.#last = snapshot;
     await this.#settle(
       snapshot,
-      this.#compare(snapshot).filter((drift) => !this.#own.has(fileOf(drift))),
+      this.#compare(snapshot).filter((drift) => !this.#isOwn(fileOf(drift))),
     );
+  }
+
+  #isOwn(path: string): boolean {
+    if (this.#own.size === 0) return false;
+    try {
+      return this.#own.has(path) || this.#own.has(realpathSync(path));
+    } catch {
+      return false;
+    }
   }
 
   #compare(snapshot: Snapshot): Drift[] {

@@ -72,6 +72,11 @@ export class Here {
     renameSync(draft, to);
   }
 
+  /** After an update of the extension: where clients start a bridge, it is that of this version. */
+  refreshBridge(): void {
+    if (existsSync(this.bridgeFile)) this.layBridge();
+  }
+
   /** Notes that clients were told to start the bridge with this editor's executable. */
   async bridgeWasWritten(): Promise<void> {
     const known = this.#knownCommands();
@@ -92,6 +97,10 @@ export class Here {
   /** The script of the thread that looks for drift. */
   get snapshotScript(): string {
     return join(this.#context.extensionPath, 'dist', 'snapshot.cjs');
+  }
+
+  get secrets(): vscode.SecretStorage {
+    return this.#context.secrets;
   }
 
   /** What is remembered about this user's configurations, and about those of this workspace. */

@@ -12,6 +12,12 @@ import { describeBinding, destinationOf } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
 
+/** Ids of credentials that an import used and did not seal. */
+export interface EarlierCredentials {
+  readonly reused: readonly string[];
+  readonly bound: readonly string[];
+}
+
 /** The parts of Culvert that an import works on, without the review. The same object takes the import back. */
 export class AppPorts implements ImportPorts {
   readonly files = nodeFiles;
@@ -19,14 +25,21 @@ export class AppPorts implements ImportPorts {
   readonly #title: string;
   readonly #access: StartingAccess;
   /** Sealed before this import: used, and not forgotten with it. */
-  readonly #reused = new Set<string>();
-  /** Bindings before this import, of credentials that had none. */
-  readonly #bound = new Set<string>();
+  readonly #reused: Set<string>;
+  /** Sealed before this import, and bound to something only by it. */
+  readonly #bound: Set<string>;
 
-  constructor(app: App, title: string, access: StartingAccess) {
+  constructor(app: App, title: string, access: StartingAccess, earlier: EarlierCredentials = { reused: [], bound: [] }) {
     this.#app = app;
     this.#title = title;
     this.#access = access;
+    this.#reused = new Set(earlier.reused);
+    this.#bound = new Set(earlier.bound);
+  }
+
+  /** Credentials that were there before. */
+  get earlier(): EarlierCredentials {
+    return { reused: [...this.#reused], bound: [...this.#bound] };
   }
 
   async seal(step: SealStep): Promise<string | undefined> {

@@ -1,11 +1,10 @@
 import * as vscode from 'vscode';
 import { cloudFolderOf, inHistory, systemGit } from '../../configuration/exposure.ts';
+import type { Disposable } from '../../common/disposable.ts';
 import type { App } from '../app.ts';
+import { ROTATE_RULE } from '../views/leakTexts.ts';
 import type { Imported } from './importServers.ts';
 import type { SecretRules } from './secretRules.ts';
-
-/** Rule of the findings that say a sealed value should be replaced at its provider. */
-export const ROTATE_RULE = 'rotate';
 
 /** Says which sealed values others may have: they stand in the history of a repository, or in a folder that is copied elsewhere. */
 export async function noteRotations(app: App, { plan, picked }: Imported, { pageOf }: SecretRules): Promise<void> {
@@ -61,4 +60,16 @@ async function warn(
     ...(page === undefined ? [] : [open]),
   );
   if (choice === open && page !== undefined) await vscode.env.openExternal(vscode.Uri.parse(page));
+}
+
+/** Takes such findings off the list when the credential was replaced: then it is done. */
+export function followRotations(app: App): Disposable {
+  const { credentials, findings } = app.core;
+  return credentials.onDidChange(() => {
+    for (const finding of findings.list({ dismissed: false })) {
+      if (finding.rule !== ROTATE_RULE) continue;
+      const credential = credentials.list().find(({ name }) => name === finding.subject);
+      if ((credential?.replacedAt ?? 0) > finding.lastAt) findings.setDismissed(finding.id, true);
+    }
+  });
 }
