@@ -9,16 +9,16 @@ import { openCulvert } from '../test/harness/openCulvert.ts';
 import { PROJECT_ROOT } from '../test/harness/paths.ts';
 import { until } from '../test/harness/until.ts';
 import type { Workbench } from '../test/harness/workbench.ts';
-import { addServer, answer, call, openViews, question, setSetting } from '../test/ui/actions.ts';
+import { addServer, advance, answer, call, openViews, question, setSetting } from '../test/ui/actions.ts';
 import { McpPeer, type PeerTool } from '../test/ui/mcpPeer.ts';
 import { build } from './build.ts';
 
 const TARGET = path.join(PROJECT_ROOT, 'media/readme');
 const WIDTH = 1200;
 const SIDE_BAR_HEIGHT = 760;
-const APPROVAL_HEIGHT = 350;
+const APPROVAL_HEIGHT = 450;
 /** All pictures together, in bytes. They travel with every clone. */
-const BUDGET_BYTES = 600_000;
+const BUDGET_BYTES = 700_000;
 /** Right edge of the side bar. */
 const SIDE_BAR_RIGHT = 500;
 
@@ -30,7 +30,11 @@ const reading = { annotations: { readOnlyHint: true } } as const;
 const TOOLS: readonly PeerTool[] = [
   { name: 'add_comment', description: 'Comments on an issue.', inputSchema: { type: 'object', properties: { issue: text, text } } },
   { name: 'close_issue', description: 'Closes an issue.', inputSchema: { type: 'object', properties: { issue: text, reason: text } } },
-  { name: 'create_issue', description: 'Opens an issue.', inputSchema: { type: 'object', properties: { title: text, body: text } } },
+  {
+    name: 'create_issue',
+    description: 'Opens an issue.',
+    inputSchema: { type: 'object', properties: { project: text, title: text, body: text } },
+  },
   {
     name: 'get_issue',
     description: 'One issue with its comments.',
@@ -71,6 +75,8 @@ try {
   await eachTheme(culvert.window, 'sidebar', SIDE_BAR_HEIGHT);
   await ask(culvert.window);
   await eachTheme(culvert.window, 'approval', APPROVAL_HEIGHT);
+  await widen(culvert.window);
+  await eachTheme(culvert.window, 'widening', APPROVAL_HEIGHT, ['dark']);
 } finally {
   await culvert.close();
   await peer.stop();
@@ -122,6 +128,7 @@ async function widenSideBar({ page }: Workbench): Promise<void> {
 /** Lets a call wait for an answer. */
 async function ask(window: Workbench): Promise<void> {
   const input = {
+    project: 'parcel-desk',
     title: 'Labels are cut off on A6',
     body: 'Steps: print PD-212 on an A6 printer.\nExpected: the whole label.',
     labels: 'bug',
@@ -130,9 +137,21 @@ async function ask(window: Workbench): Promise<void> {
   await window.quickInputWith(question('create_issue'));
 }
 
-/** Takes one picture in each theme. */
-async function eachTheme(window: Workbench, name: string, height: number): Promise<void> {
-  for (const [suffix, theme] of Object.entries(THEMES)) {
+/** Goes on to shape a grant from the call. */
+async function widen(window: Workbench): Promise<void> {
+  await advance(window, 'create_issue', 'Allow some like this…');
+  await advance(window, 'create_issue', 'project “parcel-desk”, anything else');
+}
+
+/** Takes one picture in each of these themes. */
+async function eachTheme(
+  window: Workbench,
+  name: string,
+  height: number,
+  themes: readonly (keyof typeof THEMES)[] = ['dark', 'light', 'contrast'],
+): Promise<void> {
+  for (const suffix of themes) {
+    const theme = THEMES[suffix];
     await setSetting(window, 'workbench.colorTheme', theme);
     const expected = suffix === 'contrast' ? 'hc-black' : suffix === 'dark' ? 'vs-dark' : 'vs';
     await until(() => window.page.locator(`.monaco-workbench.${expected}`).isVisible(), { what: `the theme ${theme}` });
