@@ -37,7 +37,8 @@ describe('Approval', () => {
     assert.deepEqual(reached(culvert()), [], 'nothing leaves before the answer');
 
     await answer(window, 'echo', 'Allow once');
-    assert.deepEqual(await result, { ok: true, text: 'Echo: left\u202eright $(check) Allow once' });
+    // What turns text around is taken out of what comes back.
+    assert.deepEqual(await result, { ok: true, text: 'Echo: leftright $(check) Allow once' });
     await window.statusBarItem('Culvert: agents ask').waitFor();
   });
 
