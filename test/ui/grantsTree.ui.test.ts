@@ -106,6 +106,16 @@ describe('Grants, from server to grant', () => {
     await until(async () => ((await grants.row('change').getAttribute('class')) ?? '').includes('selected'));
   });
 
+  it('the menu of a row allows it for as long as the user says, spelled out before', async () => {
+    const { window } = culvert();
+    const grants = window.tree('Grants');
+    await grants.contextMenu('Prompts', 'Allow Tool for…');
+    const dialog = await window.quickInputWith('Allow prompts');
+    assert.match(await dialog.innerText(), /1 hour\s*allow prompts, until \d\d:\d\d/);
+    await window.pick('1 hour', { title: 'Allow prompts' });
+    await grants.waitDescription('Prompts', 'allowed, 60 min left');
+  });
+
   it('“Not now” is remembered: the same is not asked again', async () => {
     const { window } = culvert();
     await window.tree('Grants').contextMenu('Wiki', 'Access: Ask Each Time');

@@ -6,18 +6,19 @@ import { widenings, type Proposal } from '../../authorization/widenings.ts';
 import { visible } from '../../common/text.ts';
 import type { Server } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
-import { toolCall } from '../calls.ts';
+import { callOf, toolCall } from '../calls.ts';
 import { reaches, spellOut, termsOf, type Reach, type ReachContext } from '../reach.ts';
 import { askChoice, single, withoutIcons } from '../steps.ts';
+import type { GrantRow } from '../views/grantsModel.ts';
 import { refuseWhilePaused, toolPicks } from './access.ts';
 
 /** Entries of the record that are looked through for the last call of a tool. */
 const LOOK_BACK = 1_000;
 
-/** A tool, and perhaps the arguments of the call that the grant is shaped from. */
+/** A tool, or the resources or prompts of a server, and perhaps the arguments of the call that the grant is shaped from. */
 export interface AllowedTool {
   readonly server: Server;
-  readonly tool: string;
+  readonly tool: string | { readonly kind: 'resources' | 'prompts' };
   /** JSON text, secrets taken out. Default: of the last call on the record. */
   readonly argumentsText?: string | undefined;
 }
@@ -27,7 +28,7 @@ export async function allowTool(app: App, given?: AllowedTool): Promise<void> {
   if (refuseWhilePaused(app)) return;
   const which = given ?? (await pickTool(app));
   if (!which) return;
-  const title = `Culvert: Allow ${visible(which.tool, 60)}`;
+  const title = `Culvert: Allow ${typeof which.tool === 'string' ? visible(which.tool, 60) : which.tool.kind}`;
   const proposals = proposalsOf(app, which);
   const context: ReachContext = { task: app.core.access.tasks.for(which.server.id)?.name, workspaceName: app.principal.workspaceName };
   for (;;) {
@@ -38,6 +39,15 @@ export async function allowTool(app: App, given?: AllowedTool): Promise<void> {
     if (reach) give(app, which, proposal, reach);
     return;
   }
+}
+
+/** What a row of Grants stands for. */
+export function allowedBy(app: App, row: GrantRow): AllowedTool | undefined {
+  const server = app.core.servers.get(row.server);
+  if (!server || row.kind !== 'tool') return undefined;
+  const { kind } = row.target;
+  if (kind === 'resources' || kind === 'prompts') return { server, tool: { kind } };
+  return row.tool === undefined ? undefined : { server, tool: row.tool };
 }
 
 async function pickTool(app: App): Promise<AllowedTool | undefined> {
@@ -57,6 +67,7 @@ async function pickTool(app: App): Promise<AllowedTool | undefined> {
 /** What could be allowed. With nothing known of a call that is the tool and nothing else. */
 function proposalsOf(app: App, { server, tool, argumentsText }: AllowedTool): readonly Proposal[] {
   const { core } = app;
+  if (typeof tool !== 'string') return widenings(callOf(server, core.credentials, tool), undefined);
   const text = argumentsText ?? lastArguments(app, server, tool);
   const call = toolCall(server, core.credentials, tool, core.catalog.reads(server.id, tool));
   const ladder = widenings(call, text === undefined ? undefined : CallArguments.fromText(text));

@@ -13,7 +13,7 @@ import type { GrantRow } from '../views/grantsModel.ts';
 import type { GrantsView } from '../views/grantsView.ts';
 import type { FindingRow, LeakRow } from '../views/leakWarningsView.ts';
 import { findTool, revoke, revokeRow, setRow, toggleToolAccess } from './access.ts';
-import { allowTool } from './allowTool.ts';
+import { allowTool, allowedBy } from './allowTool.ts';
 import { editGrant } from './editGrant.ts';
 import { explainLastDenial } from './explain.ts';
 import { rehearsePolicy } from './rehearse.ts';
@@ -83,7 +83,7 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.secretIgnore]: withApp(importHandlers[COMMANDS.secretIgnore]),
     [COMMANDS.secretComment]: withApp(importHandlers[COMMANDS.secretComment]),
     [COMMANDS.toggleToolAccess]: withApp((app) => toggleToolAccess(app)),
-    [COMMANDS.allowTool]: withApp((app) => allowTool(app)),
+    [COMMANDS.allowTool]: withApp((app, row?: unknown) => allowTool(app, isRow(row) ? allowedBy(app, row) : undefined)),
     [COMMANDS.revoke]: withApp((app) => revoke(app)),
     [COMMANDS.setServerAccess]: withApp((app) => setServerAccess(app, undefined)),
     [COMMANDS.findTool]: withApp((app) => findTool(app, async (server, tool) => context.grants()?.reveal(server, tool))),
