@@ -129,6 +129,8 @@ export const ActName = z.enum([
   'credential-sealed',
   'credential-replaced',
   'credential-forgotten',
+  'signed-in',
+  'sign-in-failed',
   'setting-changed',
   'paused',
   'resumed',

@@ -20,12 +20,20 @@ export interface Resolved {
   readonly scopes?: readonly string[];
   /** Whose it is, for showing. */
   readonly account?: string;
+  /** There is no value yet: the request goes out without, and the refusal tells the source what to ask for. */
+  readonly nothing?: true;
+  /** The value is good only with a proof of {@link CredentialSource.prove}. */
+  readonly bound?: true;
 }
 
 /** What a server said to a value that it refused. */
 export interface Refused {
   readonly status: 401 | 403;
   readonly wwwAuthenticate: string | undefined;
+  /** `DPoP-Nonce` of the answer (RFC 9449, 9). */
+  readonly dpopNonce?: string | undefined;
+  /** Revision of the value that was refused. */
+  readonly revision?: string | number;
 }
 
 /** What a source is asked. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { OAuthSettings } from './oauth/settings.ts';
 
 /** How long a value whose end nobody tells is kept, seconds. */
 export const DEFAULT_KEEP_SECONDS = 300;
@@ -121,6 +122,8 @@ export const SourceSpec = z.discriminatedUnion('kind', [
     ]),
     keepSeconds,
   }),
+  /** Tokens of an authorization server. */
+  OAuthSettings,
 ]);
 export type SourceSpec = z.infer<typeof SourceSpec>;
 

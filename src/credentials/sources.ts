@@ -139,8 +139,7 @@ export class Sources implements Disposable {
     let flight = this.#flight(credential, binding);
     if (!flight) {
       this.#kept.get(credential.id)?.delete(binding);
-      const { status, wwwAuthenticate } = refused;
-      flight = this.#start(credential, binding, url, { status, wwwAuthenticate });
+      flight = this.#start(credential, binding, url, refused);
     }
     const resolved = await until(flight, signal);
     return resolved.revision === refused.revision ? undefined : resolved;
@@ -244,6 +243,7 @@ export class Sources implements Disposable {
     const ask: SourceAsk = { credential, binding, url, signal, ...(refused ? { refused } : {}) };
     try {
       const resolved = await until(source.resolve(ask), signal, () => tooSlow(credential));
+      if (resolved.nothing) return resolved;
       // What the user typed was looked at when they did.
       const problem = source.kind === 'sealed' ? undefined : refuseResolved(credential.placement, resolved);
       if (problem !== undefined)

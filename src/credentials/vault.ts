@@ -54,6 +54,12 @@ export class Vault implements Disposable {
     return { ok: true, secret: new Secret(sealed.value), revision: sealed.revision };
   }
 
+  /** As {@link open}, but read from the store anew: for values that another process replaces, whose event may be late. */
+  reopen(id: string, origin: string): Promise<Opened> {
+    this.#cache.delete(id);
+    return this.open(id, origin);
+  }
+
   /** The secret for recognising it in passing content, whatever its origin. Never for sending. */
   async openForDetection(id: string): Promise<{ readonly secret: Secret; readonly revision: number } | undefined> {
     const sealed = await this.#read(id);

@@ -36,4 +36,10 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, lease_until INTEGER NOT NULL, done_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE oauth_lease (
+    credential TEXT PRIMARY KEY, owner TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, until INTEGER NOT NULL, sent TEXT
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE oauth_pending (id TEXT PRIMARY KEY, begun_at INTEGER NOT NULL, result TEXT) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -158,8 +158,9 @@ async function ask(x: Passage, options: StagesOptions): Promise<Decision> {
 export function isAsShown(x: Passage, options: StagesOptions): boolean {
   if (x.shown === undefined) return true;
   const { core } = options;
-  const server = core.servers.get(x.server.id);
-  if (!server || !x.message) return false;
+  const stored = core.servers.get(x.server.id);
+  if (!stored || !x.message) return false;
+  const server = core.accounts.on(stored, x.principal.workspace);
   const now = shownDigest({
     call: callOf(x, options),
     argumentsText: undefined,

@@ -14,6 +14,8 @@ import { Approvals, type Approver } from '../authorization/approvals.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import type { Secret } from '../credentials/secret.ts';
 import { Sources } from '../credentials/sources.ts';
+import { AccountChoices } from '../credentials/oauth/accountChoices.ts';
+import { signInParts } from '../credentials/oauth/state.ts';
 import { Vault, type SecretStore } from '../credentials/vault.ts';
 import { DisposableStore, toDisposable, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
@@ -32,8 +34,10 @@ import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../s
 import { MacKey, type Tampering } from '../store/signedCollection.ts';
 import type { ProxyEnvironment } from '../upstream/proxies.ts';
 import { ServerRegistry } from '../upstream/serverRegistry.ts';
+import { OAuthWires } from './oauthWires.ts';
 import { RecordKeeping } from './recordKeeping.ts';
 import { releaseAll, wireSources } from './sourceWires.ts';
+import { SignIns } from './signIns.ts';
 
 /** Name of the database file below the state folder. */
 export const DATABASE_FILE = 'culvert.db';
@@ -71,6 +75,10 @@ export interface CoreOptions {
   readonly version?: string;
   /** What of the record is kept. Default: all. */
   retention?(): RetentionPolicy;
+  /** Where Culvert’s client metadata document is hosted, if it is. */
+  readonly clientDocumentUrl?: (() => string | undefined) | undefined;
+  /** Signs in while a call waits; for programs without an editor. */
+  readonly openBrowser?: ((url: URL) => Promise<void>) | undefined;
 }
 
 const NO_NAMES: readonly string[] = [];
@@ -83,6 +91,10 @@ export class Core implements Disposable {
   readonly credentials: CredentialRegistry;
   /** Where values of credentials come from; adapters register theirs. */
   readonly sources: Sources;
+  /** Signs users in at authorization servers. */
+  readonly signIns: SignIns;
+  /** Which of several accounts a workspace uses. */
+  readonly accounts: AccountChoices;
   readonly catalog: ToolCatalog;
   /** What is searched for in what passes, what is done about it, and what was found. */
   readonly leaks: LeakGuard;
@@ -112,6 +124,22 @@ export class Core implements Disposable {
     const { servers, access, credentials, sources } = this;
     const proxies = () => options.proxies?.() ?? process.env;
     this.#store.add(wireSources({ servers, access, credentials, sources, clock: options.clock, proxies }));
+    this.accounts = new AccountChoices(db, key, generations, credentials);
+    const wires = this.#store.add(new OAuthWires({ servers: this.servers, proxies: options.proxies }));
+    this.signIns = this.#store.add(
+      new SignIns({
+        db,
+        clock: options.clock,
+        secretStore: options.secretStore,
+        credentials: this.credentials,
+        sources: this.sources,
+        wire: wires.wire,
+        recognise: (id, revision, secret) => this.recognise(id, revision, secret),
+        act: (act) => this.act(act),
+        documentUrl: () => options.clientDocumentUrl?.(),
+        openBrowser: options.openBrowser,
+      }),
+    );
     this.catalog = this.#store.add(new ToolCatalog(db, key, generations, options.clock));
     this.leaks = this.#store.add(
       new LeakGuard({
@@ -266,6 +294,7 @@ export class Core implements Disposable {
       this.servers.refresh();
       this.access.refresh();
       this.credentials.refresh();
+      this.accounts.refresh();
       this.catalog.refresh();
       this.leaks.refresh();
       this.record.refresh();
@@ -295,6 +324,7 @@ export class Core implements Disposable {
   get #signedParts(): readonly { tampering(): readonly Tampering[]; forgetTampering(): void }[] {
     const { hold, settings } = this.record;
     return [this.servers, this.access, this.credentials, this.catalog, ...this.leaks.signedParts, hold, settings, this.exports];
+    return [this.servers, this.access, this.credentials, this.accounts, this.catalog, ...this.leaks.signedParts, this.record.hold];
   }
 
   /** Signs the record and closes everything. What was granted until the window closes ends. */
@@ -345,7 +375,10 @@ export class Core implements Disposable {
     this.#learning = this.#learning.then(async () => {
       for (const id of ids) {
         const opened = await this.credentials.vault.openForDetection(id);
-        if (opened) this.recognise(id, opened.revision, opened.secret);
+        if (!opened) continue;
+        const parts = signInParts(opened.secret);
+        if (parts) for (const { revision, secret } of parts) this.recognise(id, revision, secret);
+        else this.recognise(id, opened.revision, opened.secret);
       }
     });
   }

@@ -65,7 +65,12 @@ export async function renewCredentials(x: Passage, core: Core, response: Upstrea
   const challenge = response.headers['www-authenticate'] ?? '';
   if (!outgoing || (status !== 401 && status !== 403) || (status === 403 && !/insufficient_scope/i.test(challenge))) return undefined;
   const binding = bindingOf(server.upstream);
-  const refused: Refused = { status, wwwAuthenticate: challenge === '' ? undefined : challenge };
+  const nonce = response.headers['dpop-nonce'];
+  const refused: Refused = {
+    status,
+    wwwAuthenticate: challenge === '' ? undefined : challenge,
+    ...(typeof nonce === 'string' ? { dpopNonce: nonce } : {}),
+  };
   let renewed = false;
   const carried: Carried[] = [];
   for (const { credential, resolved } of outgoing.carried) {
@@ -127,6 +132,7 @@ function place(x: Passage, core: Core, url: URL, bare: Outgoing['bare'], carried
   const cookies: string[] = [];
   let at = url;
   for (const { credential, resolved } of carried) {
+    if (resolved.nothing) continue;
     const injected = inject(at, credential.placement, resolved.secret, resolved.parts);
     at = injected.url;
     Object.assign(headers, injected.headers);

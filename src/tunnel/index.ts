@@ -7,6 +7,8 @@ import type { StartingAccess } from '../authorization/access.ts';
 import type { Approver } from '../authorization/approvals.ts';
 import type { Placement } from '../credentials/credential.ts';
 import { MemorySecretStore } from '../credentials/memorySecretStore.ts';
+import type { OAuthSettings } from '../credentials/oauth/settings.ts';
+import { stateSecret, typedClient } from '../credentials/oauth/state.ts';
 import { Secret } from '../credentials/secret.ts';
 import type { SecretStore } from '../credentials/vault.ts';
 import { systemClock, type Clock } from '../common/clock.ts';
@@ -31,6 +33,12 @@ export interface HeadlessOptions {
   readonly upstream: ({ readonly url: string } | { readonly place: UpstreamPlace }) & { readonly label?: string };
   /** The credential that the tunnel adds, sealed before the tunnel starts. */
   readonly auth?: { readonly placement: Placement; readonly value: string; readonly name?: string };
+  /** How the tunnel signs in at the server’s authorization server, in place of `auth`. */
+  readonly signIn?: HeadlessSignIn;
+  /** Opens the browser when somebody has to sign in, while the call waits. Default: the call fails and says so. */
+  readonly openBrowser?: (url: URL) => Promise<void>;
+  /** Where a client metadata document of ours is hosted. */
+  readonly clientDocumentUrl?: string;
   /** With what access the server starts. Default: `everything`. */
   readonly access?: StartingAccess;
   /** Where secrets lie. Default: the memory of this process. */
@@ -63,6 +71,15 @@ export interface HeadlessOptions {
   readonly environment?: RuntimeEnvironment;
   /** Bounds that differ from the usual ones. */
   readonly limits?: Partial<Limits>;
+}
+
+/** Tokens in place of a value that somebody typed. */
+export interface HeadlessSignIn {
+  readonly settings: Omit<OAuthSettings, 'kind' | 'assertion'>;
+  /** Secret, or private key (PEM), of `settings.client`. */
+  readonly clientSecret?: string;
+  /** Token of a platform or ID token, and the origins it may be sent to. */
+  readonly assertion?: { readonly value: string; readonly origins: readonly string[] };
 }
 
 /** A running tunnel with one server behind it. */
@@ -100,6 +117,8 @@ export async function startTunnel(options: HeadlessOptions): Promise<HeadlessTun
     clock,
     logger,
     window,
+    openBrowser: options.openBrowser,
+    clientDocumentUrl: () => options.clientDocumentUrl,
   });
   if (options.leakPolicy) core.leaks.setPolicy(options.leakPolicy);
   const server = await ensureServer(core, options, clock);
@@ -154,7 +173,9 @@ async function ensureServer(core: Core, options: HeadlessOptions, clock: Clock):
   const { auth } = options;
   const credentials = auth
     ? [(await core.credentials.seal(auth.name ?? 'token', auth.placement, [bindingOf(place)], new Secret(auth.value))).id]
-    : [];
+    : options.signIn
+      ? [await addSignIn(core, options.signIn, bindingOf(place))]
+      : [];
   const server: Server = {
     version: 1,
     id: newId('srv'),
@@ -167,4 +188,12 @@ async function ensureServer(core: Core, options: HeadlessOptions, clock: Clock):
   core.access.start(server.id, options.access ?? 'everything', 'headless');
   await core.ready();
   return server;
+}
+
+async function addSignIn(core: Core, { settings, clientSecret, assertion }: HeadlessSignIn, binding: string): Promise<string> {
+  const proof = assertion && (await core.credentials.seal('assertion', { kind: 'bearer' }, assertion.origins, new Secret(assertion.value)));
+  const source: OAuthSettings = { kind: 'oauth', ...settings, ...(proof ? { assertion: proof.id } : {}) };
+  const state = clientSecret !== undefined && settings.client ? typedClient(settings.client, settings.issuer, clientSecret) : undefined;
+  const key = state && { secret: stateSecret(state), origins: [binding] };
+  return (await core.credentials.add('sign-in', { kind: 'bearer' }, [binding], source, key)).id;
 }

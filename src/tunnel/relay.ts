@@ -59,7 +59,9 @@ export async function relay(x: Passage, options: StagesOptions): Promise<Answer>
     if (mediaType === 'text/event-stream') return relayStream(x, options, upstream.body, cleaned.headers, new Events(x, options));
     if (isLines(x, mediaType)) return relayStream(x, options, upstream.body, cleaned.headers, new Lines(x, options));
   }
-  if (x.httpMethod === 'GET' && upstream.status === 405 && options.presentation.ownStream) {
+  // A server that gave no session can’t end one: it only has no stream.
+  const noStream = x.httpMethod === 'GET' && (upstream.status === 405 || (upstream.status === 404 && x.session?.minted === true));
+  if (noStream && options.presentation.ownStream) {
     upstream.body.discard();
     return ownStream(x, options);
   }
@@ -497,7 +499,8 @@ function sessionHeaders(x: Passage, options: StagesOptions, headers: Record<stri
     // The client knows its session by our id.
     delete headers['mcp-session-id'];
   }
-  if (x.session && x.session.id !== '' && (status === 404 || (x.httpMethod === 'DELETE' && status < 300))) options.sessions.end(x.session);
+  const isOver = (status === 404 && x.session?.minted !== true) || (x.httpMethod === 'DELETE' && status < 300);
+  if (isOver && x.session && x.session.id !== '') options.sessions.end(x.session);
   if (status >= 300) return headers;
   const begins = x.message?.method === 'initialize';
   const owner = principalKey(x.principal);

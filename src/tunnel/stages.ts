@@ -24,6 +24,9 @@ import type { Presentation } from './tunnel.ts';
 import type { Session, Sessions } from './sessions.ts';
 import type { Task, Tasks } from './tasks.ts';
 
+/** How often one request may be sent with another value: a first sign-in, a nonce (RFC 9449, 9), more scopes. */
+const MAX_RENEWALS = 3;
+
 export interface StagesOptions {
   readonly core: Core;
   readonly sessions: Sessions;
@@ -250,10 +253,13 @@ export class Stages {
     try {
       exchange.upstream = await send();
       // Nothing of a refusal has gone out to the agent: with another value it may be sent once more.
-      const renewed = await renewCredentials(exchange, core, exchange.upstream);
-      if (renewed !== undefined) exchange.upstream.body.discard();
-      if (renewed === 'again') exchange.upstream = await send();
-      else if (renewed) return renewed;
+      for (let renewals = 0; renewals < MAX_RENEWALS; renewals++) {
+        const renewed = await renewCredentials(exchange, core, exchange.upstream);
+        if (renewed !== undefined) exchange.upstream.body.discard();
+        if (renewed === undefined) break;
+        if (renewed !== 'again') return renewed;
+        exchange.upstream = await send();
+      }
     } catch (error) {
       if (exchange.end.signal.aborted)
         return { ...notForwarded(exchange, 200, ENDED), result: exchange.gone.aborted ? 'cancelled' : 'closed' };

@@ -311,7 +311,7 @@ export class Tunnel implements Disposable {
       message: undefined,
       era: 'legacy',
       principal: inbound.capability.principal,
-      server,
+      server: core.accounts.on(server, inbound.capability.principal.workspace),
       claims: {},
       decision: undefined,
       decidedAt: startedAt,

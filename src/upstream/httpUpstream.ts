@@ -39,6 +39,8 @@ export interface HttpUpstreamOptions {
   readonly host?: string | undefined;
   /** `public`: the URL came from a server, not from the user, and may name nothing but the whole Internet. */
   readonly addresses?: 'configured' | 'public' | undefined;
+  /** `none`: a redirect is an error, also within the origin; for bodies that hold a secret. */
+  readonly redirects?: 'same-origin' | 'none' | undefined;
   /** In place of the system's resolver. */
   readonly resolve?: Resolve | undefined;
   readonly limits?: Partial<UpstreamLimits> | undefined;
@@ -123,6 +125,7 @@ export class HttpUpstream implements Upstream {
       }
       if (status >= 400 || status === 304) return decoded(response);
       response.body.discard();
+      if (this.#options.redirects === 'none') throw redirected(status, 'elsewhere, where this request must not go');
       url = redirectTarget(url, status, response.headers.location, hop++);
     }
   }
@@ -301,16 +304,15 @@ function decoded(response: UpstreamResponse): UpstreamResponse {
 }
 
 function redirectTarget(from: URL, status: number, location: string | undefined, hop: number): URL {
-  const refused = (why: string) =>
-    new UpstreamError(
-      'CULVERT_UPSTREAM_REDIRECT',
-      'redirect',
-      `The server redirects (${status}) ${why}. Set the server’s URL to where it really is, with “Culvert: Edit Server…”.`,
-    );
+  const refused = (why: string) => redirected(status, why, ' Set the server’s URL to where it really is, with “Culvert: Edit Server…”.');
   if (location === undefined || !URL.canParse(location, from.href)) throw refused('to nowhere');
   const target = new URL(location, from);
   if (target.origin !== from.origin) throw refused('to another origin, where its credential must not go');
   if (status !== 307 && status !== 308) throw refused('in a way that would change the request');
   if (hop >= MAX_REDIRECTS) throw refused('again and again');
   return target;
+}
+
+function redirected(status: number, why: string, remedy = ''): UpstreamError {
+  return new UpstreamError('CULVERT_UPSTREAM_REDIRECT', 'redirect', `The server redirects (${status}) ${why}.${remedy}`);
 }

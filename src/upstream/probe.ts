@@ -23,6 +23,8 @@ export type Probe =
       readonly ok: false;
       readonly what: 'url' | 'command' | 'tls' | 'credential' | 'not-mcp' | 'slow' | 'broken';
       readonly message: string;
+      /** `WWW-Authenticate` of the refusal. */
+      readonly wwwAuthenticate?: string;
     };
 
 /** Options of {@link probe}. */
@@ -76,7 +78,10 @@ export async function probe(
     // Servers of the older era do not know what is asked first; what they say afterwards counts.
     if (status < 300 && refusal?.what === 'url') refusal = undefined;
     if (response.status === 401 || response.status === 403)
-      refusal ??= refusedCredential(response.status, Object.keys(headers).length > 0 || url.search !== '', shown);
+      refusal ??= {
+        ...refusedCredential(response.status, Object.keys(headers).length > 0 || url.search !== '', shown),
+        ...(response.headers['www-authenticate'] === undefined ? {} : { wwwAuthenticate: response.headers['www-authenticate'] }),
+      };
     if (response.status === 404 && !sawJson)
       refusal ??= {
         ok: false,

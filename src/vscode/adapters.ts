@@ -86,6 +86,16 @@ export const settings = {
       streamsPerClient: read(SETTINGS.streamsPerAgent, 64, 1000),
     };
   },
+  /** How the browser comes back from a sign-in. */
+  signInCallback(): 'automatic' | 'loopback' | 'editor' {
+    const value = vscode.workspace.getConfiguration().get<string>(SETTINGS.signInCallback, 'automatic');
+    return value === 'loopback' || value === 'editor' ? value : 'automatic';
+  },
+  /** Where the organisation hosts Culvert’s client metadata document; `undefined` if it doesn’t. */
+  clientDocumentUrl(): string | undefined {
+    const value = vscode.workspace.getConfiguration().get<string>(SETTINGS.clientDocument, '').trim();
+    return value === '' ? undefined : value;
+  },
   /** Proxies: the editor's own settings, else those of the environment. */
   proxies(): ProxyEnvironment {
     const configuration = vscode.workspace.getConfiguration('http');

@@ -27,6 +27,8 @@ export const COMMANDS = {
   pause: 'culvert.pause',
   resume: 'culvert.resume',
   answerWaiting: 'culvert.answerWaiting',
+  signIn: 'culvert.signIn',
+  switchAccount: 'culvert.switchAccount',
   replaceCredential: 'culvert.replaceCredential',
   testCredential: 'culvert.testCredential',
   forgetCredential: 'culvert.forgetCredential',
@@ -115,6 +117,8 @@ export const CONTEXT = {
   hasDenial: 'culvert.hasDenial',
   unreadLeaks: 'culvert.unreadLeaks',
   leakDecisions: 'culvert.leakDecisions',
+  /** Somebody signed in, or could. */
+  hasSignIns: 'culvert.hasSignIns',
   paused: 'culvert.paused',
   waiting: 'culvert.waiting',
   /** Stored entries were changed from outside. */
@@ -147,6 +151,8 @@ export const SETTINGS = {
   auditRetentionMegabytes: 'culvert.audit.retentionMegabytes',
   requestMegabytes: 'culvert.limits.requestMegabytes',
   streamsPerAgent: 'culvert.limits.streamsPerAgent',
+  signInCallback: 'culvert.signIn.callback',
+  clientDocument: 'culvert.signIn.clientMetadataUrl',
   leakTiers: 'culvert.leaks.tiers',
   leakServers: 'culvert.leaks.servers',
   leakRuleFiles: 'culvert.leaks.ruleFiles',
@@ -184,3 +190,6 @@ export const GRANT_SCHEME = 'culvert-grant';
 
 /** Languages of the documents that Culvert shows: a record, and text that a server or an agent wrote. */
 export const LANGUAGES = { record: 'culvert-audit', output: 'culvert-output' } as const;
+
+/** Path of the editor’s own address to which the browser comes back from a sign-in. */
+export const SIGN_IN_PATH = '/signed-in';

@@ -28,6 +28,8 @@ import { policySources, workspaceFolders } from './policySettings.ts';
 import { PolicyWatch } from './policyWatch.ts';
 import { DefinitionProvider } from './provider.ts';
 import { RecordDocuments } from './recordDocument.ts';
+import { SignInUriHandler } from './signIn.ts';
+import { SignInReminder } from './signInCommands.ts';
 import { StatusBar } from './statusBar.ts';
 import { ActivityView } from './views/activityView.ts';
 import { CredentialsView } from './views/credentialsView.ts';
@@ -148,6 +150,7 @@ export class Runtime implements vscode.Disposable {
       version: this.#version,
       retention: () => settings.retention(),
       proxies: () => settings.proxies(),
+      clientDocumentUrl: () => settings.clientDocumentUrl(),
     });
     this.#running.push(followLeakSettings(core.leaks));
     this.#core = core;
@@ -207,6 +210,8 @@ export class Runtime implements vscode.Disposable {
       this.#activity,
       new LeakWarningsView(app),
       new CredentialsView(app),
+      new SignInReminder(app),
+      vscode.window.registerUriHandler(new SignInUriHandler(() => this.#app)),
       new StatusBar(app),
       keepRecord(app),
       new DefinitionProvider(app, join(this.#context.extensionPath, 'dist', 'bridge.cjs')).register(),

@@ -4,6 +4,7 @@
  *
  *     npm run conformance -- [--through tunnel,bridge|forwarder] [--revision 2025-11-25|2026-07-28] [--output <folder>]
  *
+ * `--only client` runs the client suites, with the tunnel as OAuth client (clientSuite.ts); `--only server` the comparisons.
  * `--through forwarder` leaves the tunnel out, to see what the way to it does on its own. Exit code 1 on any difference.
  */
 import { spawn } from 'node:child_process';
@@ -14,6 +15,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { startTunnel, type HeadlessTunnel } from '../../src/tunnel/index.ts';
+import { runClientSuites } from './clientSuite.ts';
 import { startForwarder } from './forwarder.ts';
 import { startReferenceServer } from './server.ts';
 import { startStdioAdapter } from './stdioAdapter.ts';
@@ -56,7 +58,12 @@ interface Comparison {
 }
 
 const { values: options } = parseArgs({
-  options: { through: { type: 'string', default: 'tunnel,bridge' }, revision: { type: 'string' }, output: { type: 'string' } },
+  options: {
+    only: { type: 'string', default: 'server,client' },
+    through: { type: 'string', default: 'tunnel,bridge' },
+    revision: { type: 'string' },
+    output: { type: 'string' },
+  },
 });
 
 const direct: Way = async (run) => {
@@ -142,8 +149,10 @@ async function main(): Promise<number> {
   const differences: Difference[] = [];
   const counted = { scenarios: 0, checks: 0, passed: 0, failed: 0 };
   let empty = revisions.length === 0;
+  let problems: readonly string[] = [];
+  const parts = options.only.split(',');
   try {
-    for (const through of options.through.split(',')) {
+    for (const through of parts.includes('server') ? options.through.split(',') : []) {
       const comparison = COMPARISONS[through];
       if (!comparison) throw new Error(`There is no way ${through}; there are ${Object.keys(COMPARISONS).join(', ')}.`);
       for (const revision of revisions) {
@@ -167,6 +176,7 @@ async function main(): Promise<number> {
         );
       }
     }
+    if (parts.includes('client')) problems = (await runClientSuites(revisions, output)).problems;
   } finally {
     if (options.output === undefined) rmSync(output, { recursive: true, force: true });
   }
@@ -179,7 +189,11 @@ async function main(): Promise<number> {
     `conformance: ${empty ? 'NOTHING RAN' : differences.length === 0 ? 'OK' : 'DIFFERENT'}, ${counted.checks} checks in ${counted.scenarios} scenarios of ${revisions.length} revisions, ` +
       `${differences.length} differences (reference server: ${counted.passed} passed, ${counted.failed} failed)`,
   );
-  return empty || differences.length > 0 ? 1 : 0;
+  for (const problem of problems) console.log(`  ${problem}`);
+  console.log(
+    `client conformance: ${!parts.includes('client') ? 'not run' : problems.length === 0 ? 'OK' : `${problems.length} problems`}`,
+  );
+  return empty || differences.length > 0 || problems.length > 0 ? 1 : 0;
 }
 
 /** The checks that count in a comparison. */

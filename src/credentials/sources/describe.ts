@@ -1,5 +1,6 @@
 import { describeCommand } from '../../mcp/server.ts';
 import type { Credential } from '../credential.ts';
+import { shownHost } from '../oauth/failure.ts';
 import type { SourceSpec } from '../sourceSpec.ts';
 
 /** Where a value comes from, in a few words for lists. */
@@ -21,10 +22,12 @@ export function describeSource(source: SourceSpec | undefined): string {
       return `${source.provider} session${source.accountLabel === undefined ? '' : ` of ${source.accountLabel}`}`;
     case 'hashicorp-vault':
       return `Vault at ${new URL(source.address).host}, ${source.secret.engine === 'kv2' ? `${source.secret.mount}/${source.secret.path}` : source.secret.path}`;
+    case 'oauth':
+      return `sign-in${source.issuer === undefined ? '' : ` at ${shownHost(source.issuer)}`}${source.account ? ` as ${source.account.label}` : ''}`;
   }
 }
 
 /** Scopes that a credential asks its source for, for showing. */
 export function scopesOf({ source }: Pick<Credential, 'source'>): readonly string[] {
-  return source?.kind === 'session' ? source.scopes : [];
+  return source?.kind === 'session' ? source.scopes : source?.kind === 'oauth' ? (source.scopes ?? []) : [];
 }

@@ -6,7 +6,11 @@ import type { Credential } from '../../credentials/credential.ts';
 import { bindingOf, describeBinding, destinationOf } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
+import { isSignIn, signInAgain } from '../signInCommands.ts';
 import { confirmPlace, draftOf, tryServer, type TrialCredential } from './serverDialog.ts';
+
+/** How long taking tokens back may hold up forgetting them, milliseconds. */
+const REVOKE_MS = 5_000;
 
 async function pickCredential(app: App, title: string, given: Credential | undefined): Promise<Credential | undefined> {
   if (given) return app.core.credentials.get(given.id);
@@ -26,6 +30,10 @@ async function pickCredential(app: App, title: string, given: Credential | undef
 export async function replaceCredential(app: App, given: Credential | undefined): Promise<void> {
   const credential = await pickCredential(app, 'Culvert: Replace Credential', given);
   if (!credential) return;
+  if (isSignIn(credential)) {
+    await signInAgain(app, credential);
+    return;
+  }
   const result = await askText(single(`Culvert: Replace ${credential.name}`), {
     prompt: `The new value. It goes to ${credential.origins.map(describeBinding).join(', ')} only.`,
     placeholder: 'paste it here',
@@ -89,6 +97,7 @@ export async function forgetCredential(app: App, given: Credential | undefined):
       ? `${servers.map((s) => s.label).join(', ')} can’t be used until you enter another one. The value is removed from the keyring; it stays valid at its provider until you revoke it there.`
       : 'The value is removed from the keyring; it stays valid at its provider until you revoke it there.';
   if ((await vscode.window.showWarningMessage(`Forget ${credential.name}?`, { modal: true, detail }, 'Forget')) !== 'Forget') return;
+  await core.sources.revoke(credential, AbortSignal.timeout(REVOKE_MS));
   await core.credentials.forget(credential.id);
   core.act({ act: 'credential-forgotten', subject: credential.name });
 }

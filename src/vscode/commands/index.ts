@@ -33,6 +33,8 @@ import {
 import { applyPreset, setServerAccess, type Preset } from './presets.ts';
 import { addServer, editServer, removeServer } from './servers.ts';
 import { endTask, startTask } from './tasks.ts';
+import { signInCommand } from '../signInCommands.ts';
+import { switchAccount } from '../signInAccounts.ts';
 
 /** What commands need beside the app. */
 export interface CommandContext {
@@ -96,6 +98,8 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.pause]: withApp((app) => app.core.setPaused(true)),
     [COMMANDS.resume]: withApp((app) => app.core.setPaused(false)),
     [COMMANDS.answerWaiting]: withApp((app) => app.prompt.showWaiting()),
+    [COMMANDS.signIn]: withApp((app, credential?: Credential) => signInCommand(app, credential)),
+    [COMMANDS.switchAccount]: withApp((app, row?: unknown) => switchAccount(app, serverOf(app, row))),
     [COMMANDS.replaceCredential]: withApp((app, credential?: Credential) => replaceCredential(app, credential)),
     [COMMANDS.testCredential]: withApp((app, credential?: Credential) => testCredential(app, credential)),
     [COMMANDS.forgetCredential]: withApp((app, credential?: Credential) => forgetCredential(app, credential)),

@@ -22,11 +22,16 @@ import { visible } from '../../common/text.ts';
 import { formatCommandLine, parseCommandLine } from '../../upstream/commandLine.ts';
 import { openUpstream } from '../../upstream/open.ts';
 import type { Probe } from '../../upstream/probe.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
+import { challengeOf } from '../../credentials/oauth/challenge.ts';
 import { settings } from '../adapters.ts';
 import { askChoice, askText, type Choice, type StepPlace, type StepResult } from '../steps.ts';
 
 /** Where a server is, in the words of the dialog. */
 export type Reach = 'url' | 'command' | 'ssh-command' | 'ssh-url';
+
+/** How a server is authenticated at; `sign-in`: by browser, at an authorization server. */
+export type Authentication = 'none' | 'sign-in' | Placement['kind'];
 
 /** What the dialog has gathered so far. Kept while steps go back and forth, so that nothing typed is lost. */
 export interface Draft {
@@ -44,10 +49,14 @@ export interface Draft {
   folder?: string;
   /** Digest of the command that the user confirmed. */
   confirmed?: string;
-  authentication?: 'none' | Placement['kind'];
+  authentication?: Authentication;
   /** Header name, user name, parameter or variable name. */
   detail?: string;
   secret?: Secret;
+  /** Id of the credential that the user signed in. */
+  signIn?: string;
+  /** What the server said when it refused a trial. */
+  challenge?: string;
 }
 
 /** Steps of the dialog, in order. */
@@ -65,7 +74,7 @@ export function stepsFor(draft: Draft, all: readonly Step[]): Step[] {
     if (step === 'url') return !command;
     if (step === 'command') return command;
     if (step === 'detail') return kind === 'header' || kind === 'basic' || kind === 'query' || kind === 'environment';
-    return step === 'secret' ? kind !== 'none' : true;
+    return step === 'secret' ? kind !== 'none' && kind !== 'sign-in' : true;
   });
 }
 
@@ -136,15 +145,20 @@ export function placementOf(draft: Draft): Placement | undefined {
   }
 }
 
-const AUTHENTICATION: readonly Choice<'none' | Placement['kind']>[] = [
+const AUTHENTICATION: readonly Choice<Authentication>[] = [
   { label: '$(key) Bearer token', description: 'an API key or access token, as most servers want it', value: 'bearer' },
+  {
+    label: '$(account) Sign in',
+    description: 'with the browser (OAuth), as most hosted servers want it',
+    value: 'sign-in',
+  },
   { label: '$(tag) Named header', description: 'for example X-API-Key', value: 'header' },
   { label: '$(account) Basic', description: 'user name and password', value: 'basic' },
   { label: '$(link) Query parameter', description: 'for example ?api_key=…, if nothing else works: URLs end up in logs', value: 'query' },
   { label: '$(circle-slash) None', description: 'the server is open', value: 'none' },
 ];
 
-const COMMAND_AUTHENTICATION: readonly Choice<'none' | Placement['kind']>[] = [
+const COMMAND_AUTHENTICATION: readonly Choice<Authentication>[] = [
   {
     label: '$(symbol-variable) Environment variable',
     description: 'the process holds the secret from then on, and could pass it on',
@@ -247,7 +261,11 @@ async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (
       return result;
     }
     case 'authentication': {
-      const choices = isCommand(draft) ? COMMAND_AUTHENTICATION : AUTHENTICATION;
+      const choices = isCommand(draft)
+        ? COMMAND_AUTHENTICATION
+        : draft.reach === 'ssh-url'
+          ? AUTHENTICATION.filter(({ value }) => value !== 'sign-in')
+          : AUTHENTICATION;
       const result = await askChoice(
         place,
         isCommand(draft) ? 'Does it need a secret?' : 'How does it authenticate?',
@@ -369,11 +387,12 @@ export async function confirmPlace(draft: Draft): Promise<UpstreamPlace | undefi
 }
 
 /** Tries what a draft describes, with progress that can be cancelled. `declined`: it is a command, and the user would not have it started. */
-export async function tryDraft(draft: Draft, logger: Logger): Promise<Probe | 'declined'> {
+export async function tryDraft(draft: Draft, logger: Logger, signedIn: readonly TrialCredential[] = []): Promise<Probe | 'declined'> {
   const place = await confirmPlace(draft);
   if (!place) return 'declined';
   const placement = placementOf(draft);
-  const credentials = placement && draft.secret ? [{ placement, secret: draft.secret }] : [];
+  const credentials =
+    placement && draft.secret ? [{ placement, secret: draft.secret }] : draft.authentication === 'sign-in' ? signedIn : [];
   const result = await tryServer(draft.label ?? '', place, credentials, logger);
   if (result.ok || place.kind !== 'http' || (result.what !== 'url' && result.what !== 'not-mcp')) return result;
   const older = await tryServer(draft.label ?? '', { ...place, kind: 'sse' }, credentials, logger);
@@ -386,6 +405,8 @@ export async function tryDraft(draft: Draft, logger: Logger): Promise<Probe | 'd
 export interface TrialCredential {
   readonly placement: Placement;
   readonly secret: Secret;
+  /** Headers that prove possession, for every single request. */
+  readonly prove?: (method: string, url: URL) => Promise<Record<string, string>> | Record<string, string>;
 }
 
 /** Tries a server with its credentials, with progress that can be cancelled. */
@@ -417,7 +438,7 @@ export function tryServer(label: string, place: UpstreamPlace, credentials: read
             Object.assign(environment, injected.environment);
           }
           const { probe } = await import('../../upstream/probe.ts');
-          return await probe(upstream, url, headers, stop.signal, { environment });
+          return await probe(proving(upstream, credentials), url, headers, stop.signal, { environment });
         } finally {
           subscription.dispose();
           upstream.dispose();
@@ -427,8 +448,22 @@ export function tryServer(label: string, place: UpstreamPlace, credentials: read
   );
 }
 
+/** The same way to a server, with proofs of possession on each request. */
+function proving(upstream: Upstream, credentials: readonly TrialCredential[]): Upstream {
+  const provers = credentials.filter(({ prove }) => prove !== undefined);
+  if (provers.length === 0) return upstream;
+  return {
+    send: async (request) => {
+      const headers = { ...request.headers };
+      for (const { prove } of provers) Object.assign(headers, await prove?.(request.method, request.url));
+      return upstream.send({ ...request, headers });
+    },
+    dispose: () => upstream.dispose(),
+  };
+}
+
 /** What to do after a failed trial. `trust`: look at the certificate. */
-export type AfterFailure = Step | 'retry' | 'anyway' | 'trust';
+export type AfterFailure = Step | 'retry' | 'anyway' | 'trust' | 'sign-in';
 
 /** After a failed trial: which step to go back to, or to go on all the same. `undefined`: give up. */
 export async function askAfterFailure(title: string, failure: Probe & { ok: false }, draft: Draft): Promise<AfterFailure | undefined> {
@@ -453,7 +488,18 @@ export async function askAfterFailure(title: string, failure: Probe & { ok: fals
       : failure.what === 'slow' || failure.what === 'broken' || failure.what === 'command'
         ? place
         : [...place, authentication];
+  const offersSignIn =
+    failure.what === 'credential' && draft.reach === 'url' && challengeOf(failure.wwwAuthenticate)?.resourceMetadata !== undefined;
   const result = await askChoice<AfterFailure>({ title, step: 0, totalSteps: 0, canGoBack: false, prompt: failure.message }, 'What next?', [
+    ...(offersSignIn
+      ? [
+          {
+            label: draft.authentication === 'sign-in' ? '$(account) Sign in again' : '$(account) Sign in',
+            description: 'with the browser, where the server says',
+            value: 'sign-in' as const,
+          },
+        ]
+      : []),
     ...(failure.what === 'tls' && draft.reach !== 'ssh-url'
       ? [
           {
@@ -473,7 +519,7 @@ export async function askAfterFailure(title: string, failure: Probe & { ok: fals
 
 function describeAuthentication(draft: Draft): string {
   const placement = placementOf(draft);
-  return placement ? describePlacement(placement) : 'none';
+  return placement ? describePlacement(placement) : draft.authentication === 'sign-in' ? 'sign-in' : 'none';
 }
 
 /** With what access a new server starts. */

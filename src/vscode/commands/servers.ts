@@ -25,6 +25,7 @@ import {
   type Step,
 } from './serverDialog.ts';
 import { editHeaders } from './headersDialog.ts';
+import { dropSignIn, ensureSignIn, signedIn } from '../signInDraft.ts';
 import { askTrust, editTls } from './tlsDialog.ts';
 
 /** **Culvert: Add Server…** Resolves to the server, or `undefined` if the user gave up. */
@@ -32,7 +33,10 @@ export async function addServer(app: App): Promise<Server | undefined> {
   const title = 'Culvert: Add Server';
   const draft: Draft = {};
   const tools = await gatherAndTry(app, title, draft, ALL_STEPS, 'label', undefined);
-  if (tools === 'cancelled') return undefined;
+  if (tools === 'cancelled') {
+    await dropSignIn(app, draft);
+    return undefined;
+  }
   const access = (await askStart(title, tools)) ?? 'nothing';
   const server = await createWithRetry(app, draft, access, tools);
   if (!server) return undefined;
@@ -76,7 +80,11 @@ async function gatherAndTry(
   let from: Step | 'retry' = start;
   for (;;) {
     if (from !== 'retry' && !(await runSteps(title, draft, steps, from, taken))) return 'cancelled';
-    const result = await tryDraft(draft, app.logger);
+    if (!(await ensureSignIn(app, draft))) {
+      from = 'authentication';
+      continue;
+    }
+    const result = await tryDraft(draft, app.logger, await signedIn(app, draft));
     if (result === 'declined') {
       from = 'command';
       continue;
@@ -86,6 +94,13 @@ async function gatherAndTry(
     const next = await askAfterFailure(title, result, draft);
     if (next === undefined) return 'cancelled';
     if (next === 'anyway') return undefined;
+    if (next === 'sign-in') {
+      draft.authentication = 'sign-in';
+      if (result.wwwAuthenticate !== undefined) draft.challenge = result.wwwAuthenticate;
+      await dropSignIn(app, draft);
+      from = 'retry';
+      continue;
+    }
     if (next === 'trust') {
       const tls = await askTrust(draft.label ?? 'the server', draft.url ?? '', draft.tls);
       if (tls) draft.tls = tls;
@@ -129,6 +144,7 @@ export async function createServer(
 
 async function sealDraft(app: App, draft: Draft, place: UpstreamPlace): Promise<string | undefined> {
   const { core } = app;
+  if (draft.authentication === 'sign-in') return draft.signIn;
   const placement = placementOf(draft);
   if (!placement || !draft.secret) return undefined;
   const name = credentialName(draft.label ?? 'Server', (n) => core.credentials.list().some((c) => c.name === n));
@@ -302,7 +318,10 @@ async function reauthenticate(app: App, server: Server, title: string, draft: Dr
   // The place is a step too: after a failed trial it may turn out to be what is wrong.
   const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command', 'authentication', 'detail', 'secret'];
   const tools = await gatherAndTry(app, title, draft, steps, 'authentication', server.id);
-  if (tools === 'cancelled') return;
+  if (tools === 'cancelled') {
+    await dropSignIn(app, draft);
+    return;
+  }
   const place = await confirmPlace(draft);
   if (!place) return;
   const credential = await sealDraft(app, draft, place);
@@ -319,6 +338,7 @@ async function addCredential(app: App, server: Server, title: string): Promise<v
   const { core } = app;
   const draft = draftOf(server);
   if (!(await runSteps(title, draft, ['authentication', 'detail', 'secret'], 'authentication', () => false))) return;
+  if (!(await ensureSignIn(app, draft))) return;
   const credential = await sealDraft(app, draft, server.upstream);
   if (credential === undefined) return;
   core.servers.put({ ...server, credentials: [...server.credentials, credential] });

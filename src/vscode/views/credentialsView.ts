@@ -4,6 +4,7 @@ import { describeBinding } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { setContext } from '../adapters.ts';
 import { CONTEXT, ITEMS, VIEWS } from '../names.ts';
+import { isSignIn, signInWords } from '../signInCommands.ts';
 import { Rows, ago, asMarkdownText } from './items.ts';
 
 /** **Credentials**: name, server, where it may go, last used. */
@@ -14,7 +15,7 @@ export class CredentialsView extends Rows<Credential> {
     super();
     this.#app = app;
     this.own(vscode.window.createTreeView(VIEWS.credentials, { treeDataProvider: this }));
-    this.redrawOn(app.core.credentials.onDidChange, app.core.servers.onDidChange);
+    this.redrawOn(app.core.credentials.onDidChange, app.core.servers.onDidChange, app.core.sources.onDidChange);
     this.onRedraw();
   }
 
@@ -38,7 +39,9 @@ export class CredentialsView extends Rows<Credential> {
     // Most names begin with their server's; said twice, there would be no room for the rest.
     const others = servers.map((s) => s.label).filter((label) => !credential.name.startsWith(label));
     const serverPart = servers.length === 0 ? ['no server'] : others.length === 0 ? [] : [others.join(', ')];
-    item.description = [...serverPart, hosts, used].join(' · ');
+    const signedIn = signInWords(this.#app, credential);
+    if (signedIn) item.iconPath = new vscode.ThemeIcon('account');
+    item.description = [...serverPart, ...(signedIn ? [signedIn.short] : []), hosts, used].join(' · ');
     item.tooltip = new vscode.MarkdownString(
       [
         `**${asMarkdownText(credential.name)}**`,
@@ -46,6 +49,7 @@ export class CredentialsView extends Rows<Credential> {
         credential.placement.kind === 'environment'
           ? 'Given to the process of one command, which holds it from then on and could pass it on'
           : `May go to ${asMarkdownText(credential.origins.map(describeBinding).join(', '))} and nowhere else`,
+        ...(signedIn ? signedIn.lines.map(asMarkdownText) : []),
         `Stored ${asMarkdownText(new Date(credential.replacedAt ?? credential.createdAt).toLocaleString())}, ${used}${use ? `, ${use.count} times` : ''}`,
       ].join('\n\n'),
     );
@@ -55,5 +59,6 @@ export class CredentialsView extends Rows<Credential> {
 
   protected override onRedraw(): void {
     setContext(CONTEXT.hasCredentials, this.#app.core.credentials.list().length > 0);
+    setContext(CONTEXT.hasSignIns, this.#app.core.credentials.list().some(isSignIn));
   }
 }
