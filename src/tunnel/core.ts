@@ -323,8 +323,17 @@ export class Core implements Disposable {
   /** Everything that keeps its rows under a MAC. */
   get #signedParts(): readonly { tampering(): readonly Tampering[]; forgetTampering(): void }[] {
     const { hold, settings } = this.record;
-    return [this.servers, this.access, this.credentials, this.catalog, ...this.leaks.signedParts, hold, settings, this.exports];
-    return [this.servers, this.access, this.credentials, this.accounts, this.catalog, ...this.leaks.signedParts, this.record.hold];
+    return [
+      this.servers,
+      this.access,
+      this.credentials,
+      this.accounts,
+      this.catalog,
+      ...this.leaks.signedParts,
+      hold,
+      settings,
+      this.exports,
+    ];
   }
 
   /** Signs the record and closes everything. What was granted until the window closes ends. */
