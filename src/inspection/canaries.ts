@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import type { Disposable, Event } from '../common/disposable.ts';
+import { Emitter, type Disposable, type Event } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import { newId } from '../common/identifiers.ts';
 import { githubChecksum } from '../detection/rules/checks.ts';
@@ -59,6 +59,10 @@ export class Canaries implements Disposable {
   #learning: Promise<void> = Promise.resolve();
 
   readonly onDidChange: Event<undefined>;
+  readonly #acted = new Emitter<{ readonly canary: Canary; readonly planted: boolean }>();
+
+  /** Fires with what was planted or removed in this window, for the record. */
+  readonly onDidAct = this.#acted.event;
 
   constructor(
     stored: { readonly db: Database; readonly key: MacKey; readonly generations: Generations },
@@ -108,14 +112,17 @@ export class Canaries implements Disposable {
       await this.remove(canary.id);
       throw error;
     }
+    this.#acted.fire({ canary, planted: true });
     return { canary, value };
   }
 
   /** Forgets a canary. Its file, if it has one, stays: it may have been edited since. */
   async remove(id: string): Promise<void> {
-    if (this.#collection.rows().has(id)) this.#collection.write([], [id]);
+    const canary = this.get(id);
+    if (canary) this.#collection.write([], [id]);
     await this.#keeper.delete(keyOf(id));
     this.#forget(id);
+    if (canary) this.#acted.fire({ canary, planted: false });
   }
 
   /** Looks which canaries there are now, and learns their values. */
@@ -151,6 +158,7 @@ export class Canaries implements Disposable {
   dispose(): void {
     this.#subscription.dispose();
     this.#learned = new Set();
+    this.#acted.dispose();
   }
 
   #learn(id: string, value: string): void {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Disposable, Event } from '../common/disposable.ts';
+import { Emitter, type Disposable, type Event } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import { newId } from '../common/identifiers.ts';
 import type { Database } from '../store/database.ts';
@@ -48,6 +48,8 @@ export const LeakDecision = z.discriminatedUnion('verdict', [
   }),
 ]);
 export type LeakDecision = z.infer<typeof LeakDecision>;
+/** What becomes of values of a kind in calls of a tool. */
+export type OutgoingDecision = Extract<LeakDecision, { readonly verdict: 'may-leave' | 'must-stay' }>;
 
 /** Where something passes. */
 export interface LeakPlace {
@@ -71,6 +73,10 @@ export class LeakDecisions implements Disposable {
   #indexed: ReadonlyMap<string, LeakDecision> | undefined;
 
   readonly onDidChange: Event<undefined>;
+  readonly #answered = new Emitter<OutgoingDecision>();
+
+  /** Fires with what was decided in this window about values that leave, for the record. */
+  readonly onDidAnswer = this.#answered.event;
 
   constructor(db: Database, key: MacKey, generations: Generations, clock: Clock) {
     this.#collection = new SignedCollection<LeakDecision>(db, 'leak-decisions', LeakDecision, key, generations);
@@ -163,12 +169,14 @@ export class LeakDecisions implements Disposable {
   dispose(): void {
     this.#harmless = new Map();
     this.#outgoing = new Map();
+    this.#answered.dispose();
   }
 
   #add(decision: LeakDecision, replaced: readonly string[] = []): LeakDecision {
     if (this.#collection.rows().size >= MAX_DECISIONS)
       throw new RangeError(`${MAX_DECISIONS} decisions about leaks are stored already. Take some back first.`);
     this.#collection.write([decision], replaced);
+    if (decision.verdict !== 'not-a-secret') this.#answered.fire(decision);
     return decision;
   }
 

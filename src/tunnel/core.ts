@@ -24,6 +24,7 @@ import type { Logger } from '../common/logger.ts';
 import type { Worker } from 'node:worker_threads';
 import type { FindingLog } from '../inspection/findingLog.ts';
 import type { Inspector } from '../inspection/inspector.ts';
+import type { OutgoingDecision } from '../inspection/leakDecisions.ts';
 import { LeakGuard } from '../inspection/leakGuard.ts';
 import type { LeakAsker } from '../inspection/leakQuestions.ts';
 import { ToolCatalog } from '../integrity/toolCatalog.ts';
@@ -182,6 +183,15 @@ export class Core implements Disposable {
           id: task.id,
           ...(kind === 'started' ? { detail: `until ${instant(task.endsAt)}` } : {}),
         }),
+      ),
+    );
+    this.#store.add(
+      // “Not a Secret” and what is taken back are commands of the user, and on the record as such.
+      this.leaks.decisions.onDidAnswer((answer) => this.act({ act: 'leak-decided', ...answerOf(answer) })),
+    );
+    this.#store.add(
+      this.leaks.canaries.onDidAct(({ canary, planted }) =>
+        this.act({ act: planted ? 'canary-planted' : 'canary-removed', id: canary.id, subject: canary.name, detail: canary.kind }),
       ),
     );
     this.#store.add(vault.onDidChange((id) => this.#learn([id])));
@@ -418,6 +428,12 @@ export class Core implements Disposable {
     again();
     this.#store.add(toDisposable(() => timer.dispose()));
   }
+}
+
+/** What the user decided about values that leave, as the record has it. */
+function answerOf({ id, server, rule, tool, verdict }: OutgoingDecision): Pick<Act, 'id' | 'subject' | 'detail' | 'server'> {
+  const what = verdict === 'may-leave' ? 'may leave' : 'never leaves';
+  return { id, server, subject: rule, detail: tool === undefined ? what : `${what} with ${tool}` };
 }
 
 function readKey(text: string | undefined): Buffer | undefined {

@@ -250,6 +250,10 @@ describe('leaks', () => {
       assert.equal(answers.asked.length, 4);
       assert.deepEqual(tracesIn(recordText(tunnel), token), []);
       for (const decision of tunnel.core.findings.decisions()) tunnel.core.findings.undo(decision.id);
+      const acts = [...recordText(tunnel).matchAll(/"act":"(leak-decided)".*?"detail":"([\w ]+)"/g)].map(
+        ([, act, detail]) => `${act}: ${detail}`,
+      );
+      assert.deepEqual(acts.sort(), ['leak-decided: may leave with echo', 'leak-decided: never leaves with other']);
       answers.next = 'no';
       await denied();
     });

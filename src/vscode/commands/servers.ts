@@ -364,6 +364,7 @@ export async function removeServer(app: App, given: Server | undefined): Promise
   core.servers.remove(server.id);
   core.access.revokeServer(server.id);
   core.catalog.forget(server.id);
+  core.leaks.decisions.forgetServer(server.id);
   app.tunnel.revokeServer(server.id);
   await forgetUnused(app, server.credentials);
   core.act({ act: 'server-removed', server: server.id, subject: server.label });

@@ -269,6 +269,7 @@ export class WorkspaceServers implements vscode.Disposable {
       core.servers.remove(server.id);
       core.access.revokeServer(server.id);
       core.catalog.forget(server.id);
+      core.leaks.decisions.forgetServer(server.id);
       tunnel.revokeServer(server.id);
       core.act({ act: 'server-removed', server: server.id, subject: server.label, detail: `${WORKSPACE_FILE} leads elsewhere now` });
     }
