@@ -3,11 +3,12 @@
  * the bridge. Rounds are interleaved, so that whatever else the machine does hits all alike. Every part is a process of its own; this one
  * only makes the load.
  *
- *     npm run bench -- [--only calls,streams,flight,idle,inspect] [--rounds 12] [--sizes 1024,10240] [--seconds 0.3] [--stream-mb 50] [--idle 1000] [--strict]
+ *     npm run bench -- [--only calls,streams,flight,idle,inspect,injection] [--rounds 12] [--sizes 1024,10240] [--seconds 0.3] [--stream-mb 50] [--idle 1000] [--strict]
  *
  * `calls`: added time and calls per second, by the size of the result. `streams`: the first event, and a large stream. `flight`: 1, 32 and 256
  * calls in flight. `idle`: memory of a session that only listens. `inspect`: what the search for
- * secrets costs by itself, with everything on and 200 vault secrets. `--strict` makes a missed target the exit code 1.
+ * secrets costs by itself, with everything on and 200 vault secrets. `injection`: what a warm
+ * credential adds. `--strict` makes a missed target the exit code 1.
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +18,7 @@ import { openBridge, openHttp, type Carrier } from './clients.ts';
 import { measureFlight } from './flight.ts';
 import { measureIdle } from './idle.ts';
 import { measureInspection } from './inspect.ts';
+import { measureInjection } from './injection.ts';
 import { Parts, WAYS } from './parts.ts';
 import { KIB, median, MIB, percentile, printTable, rotated, sizeName, type Target } from './report.ts';
 import { measureStreams } from './streams.ts';
@@ -36,7 +38,7 @@ const WARM_UP = { first: { calls: 1_500, seconds: 1.5 }, size: { calls: 100, sec
 const TARGET_SIZES = [KIB, 10 * KIB];
 const MAX_ADDED_RATIO = 2;
 const MIN_RATE_RATIO = 0.5;
-const PARTS = ['calls', 'streams', 'flight', 'idle', 'inspect'];
+const PARTS = ['calls', 'streams', 'flight', 'idle', 'inspect', 'injection'];
 
 type Variant = 'direct' | 'proxy' | 'tunnel' | 'bridge';
 const VARIANTS: readonly Variant[] = ['direct', 'proxy', 'tunnel', 'bridge'];
@@ -87,6 +89,7 @@ async function main(): Promise<number> {
     }
     if (only.includes('streams')) targets.push(...(await measureStreams(parts, rounds, Number(options['stream-mb']) * MIB)));
     if (only.includes('flight')) targets.push(...(await measureFlight(parts, carriers, rounds, seconds)));
+    if (only.includes('injection')) targets.push(...(await measureInjection(rounds)));
     // Last: afterwards the tunnel's process holds what these sessions left to be collected.
     if (only.includes('idle')) targets.push(...(await measureIdle(parts, Number(options.idle))));
     if (only.includes('inspect')) targets.push(...(await measureInspection(rounds)));

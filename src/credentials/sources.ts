@@ -145,6 +145,17 @@ export class Sources implements Disposable {
     return resolved.revision === refused.revision ? undefined : resolved;
   }
 
+  /** Asks the source once, for a trial: nothing is kept, and a failure is told to nobody but the caller. Throws CredentialError. */
+  async once(credential: Credential, binding: string, url: URL, signal: AbortSignal): Promise<Resolved> {
+    if (!credential.origins.includes(binding)) throw otherOrigin(credential);
+    return until(
+      this.#ask(credential, binding, url, undefined).catch((error: unknown) => {
+        throw asCredentialError(credential, error);
+      }),
+      signal,
+    );
+  }
+
   /** Forgets what was given for a credential; the next call asks its source. Streams that run carry on. */
   drop(id: string): void {
     const had = this.#kept.delete(id);

@@ -4,7 +4,7 @@ import type { LeakDecisions, LeakPlace } from './leakDecisions.ts';
 import { DEFAULT_LEAK_POLICY, leakAction, type LeakAction, type LeakPolicy } from './leakPolicy.ts';
 import type { OutputSchema } from './outputSchemas.ts';
 import { isCanary } from './canaryId.ts';
-import { redact, type Removal } from './redaction.ts';
+import { redact, unescaped, type Removal } from './redaction.ts';
 import { pointerOf } from './scalars.ts';
 import { Search, type Found, type Hit, type Part, type Wanted } from './search.ts';
 import { LARGE_BYTES, type SecretSearch } from './secretSearch.ts';
@@ -25,6 +25,8 @@ export interface Passing extends LeakPlace {
   readonly serverLabel: string;
   /** What the tool promises of its structured results. */
   readonly schema?: OutputSchema | undefined;
+  /** What the agent gets in place of a secret that may be handed to another tool; `undefined`: the usual mark. `id`: of a known one. */
+  readonly standIn?: ((value: string, id: string | undefined) => string | undefined) | undefined;
 }
 
 /** What an {@link Inspector} works with. */
@@ -123,7 +125,9 @@ export class Inspector {
       const does = action === 'warn' ? 'reported' : action === 'block' ? 'blocked' : hit.kind === 'hidden' ? 'stripped' : 'redacted';
       findings.add(this.#describe(hit), does, this.#shown(hit.parts[0]?.path));
       if (action === 'block') blockedFor ??= this.#nameFor(hit);
-      if (action === 'redact') removals.push({ parts: hit.parts, name: hit.kind === 'hidden' ? '' : this.#nameFor(hit) });
+      if (action !== 'redact') continue;
+      const mark = standInFor(hit, bytes, where);
+      removals.push({ parts: hit.parts, name: hit.kind === 'hidden' ? '' : this.#nameFor(hit), ...(mark === undefined ? {} : { mark }) });
     }
     if (blockedFor !== undefined) return { ...blockedBy(`${blockedFor}: blocked`), findings: findings.list() };
     if (removals.length === 0) return { bytes, findings: findings.list() };
@@ -353,6 +357,13 @@ const MAX_FINDINGS_PER_MESSAGE = 200;
 /** Whether nothing was found that a record must not hold. */
 function holdsNone({ hits, tooDeep }: Found): boolean {
   return tooDeep !== true && hits.every((hit) => hit.tier === 'generic' || (hit.kind === 'pattern' && hit.parts.every(isHandle)));
+}
+
+/** Only what lies whole in one text can be put back as it was. */
+function standInFor({ kind, id, parts: [part, ...more] }: Hit, bytes: Buffer, { standIn }: Passing): string | undefined {
+  if (!standIn || kind === 'hidden' || more.length > 0 || (part?.kind !== 'string' && part?.kind !== 'text')) return undefined;
+  const value = part.kind === 'text' ? bytes.toString('utf8', part.start, part.end) : unescaped(bytes, part.start, part.end);
+  return standIn(value, kind === 'known' ? id : undefined);
 }
 
 function isHandle({ kind, path }: Part): boolean {

@@ -7,10 +7,13 @@ import type { Part } from './search.ts';
 export interface Removal {
   readonly parts: readonly Part[];
   readonly name: string;
+  /** What is put in its place instead of the usual mark. */
+  readonly mark?: string;
 }
 
 interface Cut extends Span {
   readonly name: string;
+  readonly mark?: string | undefined;
 }
 
 interface Token {
@@ -29,11 +32,11 @@ const FILLER = 0x2a;
  */
 export function redact(raw: Buffer, removals: readonly Removal[], schema: OutputSchema | undefined, whole = false): Buffer {
   const tokens = new Map<number, Token>();
-  for (const { parts, name } of removals)
+  for (const { parts, name, mark } of removals)
     for (const { token, kind, path, start, end } of parts) {
       let entry = tokens.get(token.start);
       if (!entry) tokens.set(token.start, (entry = { token, kind, path, cuts: [] }));
-      entry.cuts.push({ start, end, name });
+      entry.cuts.push({ start, end, name, mark });
     }
   return applyEdits(
     raw,
@@ -48,7 +51,10 @@ function editsOf(raw: Buffer, { token, kind, path, cuts }: Token, schema: Output
     case 'text':
       return whole
         ? [{ span: token, replacement: redactionMark(name) }]
-        : merged.map(({ start, end, name: own }) => ({ span: { start, end }, replacement: own === '' ? '' : redactionMark(own) }));
+        : merged.map(({ start, end, name: own, mark }) => ({
+            span: { start, end },
+            replacement: mark ?? (own === '' ? '' : redactionMark(own)),
+          }));
     case 'blob':
       return [{ span: token, replacement: JSON.stringify(whole ? toBase64(redactionMark(name)) : maskedBlob(raw, token, merged)) }];
     case 'other': {
@@ -61,9 +67,9 @@ function editsOf(raw: Buffer, { token, kind, path, cuts }: Token, schema: Output
       const inner = { start: token.start + 1, end: token.end - 1 };
       if (limit && merged.some((cut) => cut.name !== '')) return [masked(raw, token, whole ? [{ ...inner, name }] : merged, limit)];
       if (whole) return [{ span: inner, replacement: inJson(redactionMark(name)) }];
-      return merged.map(({ start, end, name: own }) => ({
+      return merged.map(({ start, end, name: own, mark }) => ({
         span: { start, end },
-        replacement: own === '' ? '' : inJson(redactionMark(own)),
+        replacement: inJson(mark ?? (own === '' ? '' : redactionMark(own))),
       }));
     }
   }
@@ -71,16 +77,16 @@ function editsOf(raw: Buffer, { token, kind, path, cuts }: Token, schema: Output
 
 /** A string as its schema wants it: with marks if they fit, else with masks of the same length. */
 function masked(raw: Buffer, token: Span, cuts: readonly Cut[], limit: NonNullable<ReturnType<OutputSchema['limitAt']>>): Edit {
-  const build = (fill: (text: string, name: string) => string): string => {
+  const build = (fill: (text: string, name: string, mark?: string) => string): string => {
     let out = '';
     let at = token.start + 1;
-    for (const { start, end, name } of cuts) {
-      out += unescaped(raw, at, start) + (name === '' ? '' : fill(unescaped(raw, start, end), name));
+    for (const { start, end, name, mark } of cuts) {
+      out += unescaped(raw, at, start) + (name === '' ? '' : fill(unescaped(raw, start, end), name, mark));
       at = end;
     }
     return out + unescaped(raw, at, token.end - 1);
   };
-  let text = build((_, name) => redactionMark(name));
+  let text = build((_, name, mark) => mark ?? redactionMark(name));
   if (limit.shape) {
     const kept = build((value) => value);
     const shaped = build(shapeMask);
@@ -90,7 +96,7 @@ function masked(raw: Buffer, token: Span, cuts: readonly Cut[], limit: NonNullab
 }
 
 /** What a part of a string says: cuts never fall into an escape. */
-function unescaped(raw: Buffer, start: number, end: number): string {
+export function unescaped(raw: Buffer, start: number, end: number): string {
   return JSON.parse(`"${raw.toString('utf8', start, end)}"`) as string;
 }
 

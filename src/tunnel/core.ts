@@ -12,6 +12,7 @@ import type { Call } from '../authorization/decide.ts';
 import { describeGrant, instant } from '../authorization/grant.ts';
 import { Approvals, type Approver } from '../authorization/approvals.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
+import { Handovers } from '../credentials/handovers.ts';
 import type { Secret } from '../credentials/secret.ts';
 import { Sources } from '../credentials/sources.ts';
 import { AccountChoices } from '../credentials/oauth/accountChoices.ts';
@@ -96,6 +97,8 @@ export class Core implements Disposable {
   readonly signIns: SignIns;
   /** Which of several accounts a workspace uses. */
   readonly accounts: AccountChoices;
+  /** Secrets that go from one tool to another without the model seeing them. */
+  readonly handovers: Handovers;
   readonly catalog: ToolCatalog;
   /** What is searched for in what passes, what is done about it, and what was found. */
   readonly leaks: LeakGuard;
@@ -123,6 +126,12 @@ export class Core implements Disposable {
     this.credentials = this.#store.add(new CredentialRegistry(db, key, generations, vault, options.clock));
     this.sources = this.#store.add(new Sources(options.clock, (id, revision, secret) => this.recognise(id, revision, secret)));
     const { servers, access, credentials, sources } = this;
+    this.handovers = this.#store.add(
+      new Handovers(db, key, generations, options.clock, {
+        taskRuns: (task) => access.tasks.runs(task),
+        recognise: (id, revision, secret) => this.recognise(id, revision, secret),
+      }),
+    );
     const proxies = () => options.proxies?.() ?? process.env;
     this.#store.add(wireSources({ servers, access, credentials, sources, clock: options.clock, proxies }));
     this.accounts = new AccountChoices(db, key, generations, credentials);
@@ -147,7 +156,8 @@ export class Core implements Disposable {
         ...{ db, key, generations, clock: options.clock, asker: options.leakAsker, startThread: options.startInspectionThread },
         onProblem: (problem) => options.logger.warn(problem),
         keeper: options.secretStore,
-        nameOf: (id) => this.credentials.get(credentialOf(id))?.name ?? 'a credential',
+        nameOf: (id) =>
+          this.credentials.get(credentialOf(id))?.name ?? (id.startsWith('handover-') ? 'a secret of a result' : 'a credential'),
       }),
     );
     this.record = this.#store.add(
@@ -305,6 +315,7 @@ export class Core implements Disposable {
       this.access.refresh();
       this.credentials.refresh();
       this.accounts.refresh();
+      this.handovers.refresh();
       this.catalog.refresh();
       this.leaks.refresh();
       this.record.refresh();
@@ -338,6 +349,7 @@ export class Core implements Disposable {
       this.access,
       this.credentials,
       this.accounts,
+      this.handovers,
       this.catalog,
       ...this.leaks.signedParts,
       hold,

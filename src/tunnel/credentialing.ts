@@ -8,6 +8,7 @@ import { bindingOf, type UpstreamPlace } from '../mcp/server.ts';
 import type { UpstreamRequest, UpstreamResponse } from '../upstream/upstream.ts';
 import { ENDED, denied, notForwarded, type Answer } from './answers.ts';
 import type { Core } from './core.ts';
+import { handOver } from './handing.ts';
 import type { Passage } from './passage.ts';
 
 const NO_URL = new URL('stdio:');
@@ -142,7 +143,9 @@ function place(x: Passage, core: Core, url: URL, bare: Outgoing['bare'], carried
   if (cookies.length > 0) headers['cookie'] = cookies.join('; ');
   const edits = placeInArguments(x, core, carried);
   if ('status' in edits) return edits;
-  x.outgoing = { url: at, headers, environment, bare, carried, edits };
+  const handed = handOver(x, core);
+  if (typeof handed === 'string') return denied(x, handed);
+  x.outgoing = { url: at, headers, environment, bare, carried, edits: handed.length === 0 ? edits : [...edits, ...handed] };
   return undefined;
 }
 

@@ -5,6 +5,7 @@ import { clientLabel, principalKey } from '../mcp/principal.ts';
 import { destinationOf } from '../mcp/server.ts';
 import { denied, type Answer } from './answers.ts';
 import { credentialOf, type Core } from './core.ts';
+import { standInOf } from './handing.ts';
 import type { Passage } from './passage.ts';
 import { besideOf, isClean } from './recording.ts';
 import type { StagesOptions } from './stages.ts';
@@ -13,7 +14,8 @@ import type { StagesOptions } from './stages.ts';
 const IN_PARTS = 'secret-in-parts';
 
 /** Where an exchange’s messages pass, for inspection. */
-export function passingOf(x: Passage, { leaks }: Core): Passing {
+export function passingOf(x: Passage, core: Core): Passing {
+  const { leaks } = core;
   const tool = toolOf(x);
   return {
     server: x.server.id,
@@ -21,6 +23,7 @@ export function passingOf(x: Passage, { leaks }: Core): Passing {
     tool,
     workspace: x.principal.workspace,
     schema: tool === undefined ? undefined : leaks.schemas.of(x.server.id, tool),
+    standIn: standInOf(x, core, tool),
   };
 }
 

@@ -62,6 +62,11 @@ export class ChannelSession implements Disposable {
     return this.#state === 'opening' || this.#inFlight.size > 0 || this.#listeners.size > 0;
   }
 
+  /** Whether calls wait for an answer. */
+  get answers(): boolean {
+    return this.#inFlight.size > 0;
+  }
+
   /** Opens the channel and brings the answer to `initialize`, with the session's id if the server agreed. Throws UpstreamError. */
   async begin(request: UpstreamRequest, envelope: Envelope & { readonly id: Part }): Promise<UpstreamResponse> {
     const reader: ChannelReader = { message: (bytes) => this.#message(bytes), closed: (error) => this.end(error) };

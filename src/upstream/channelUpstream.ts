@@ -12,6 +12,8 @@ import type { Upstream, UpstreamRequest, UpstreamResponse } from './upstream.ts'
 export const MAX_CHANNEL_SESSIONS = 128;
 /** A session without a request or a stream for this long is one whose client went without a word. Milliseconds. */
 export const SESSION_IDLE_MS = 30 * 60_000;
+/** A process that holds a replaced secret and is never quiet is ended after this all the same. Milliseconds. */
+export const STALE_MS = 60_000;
 /** How often that is looked for, milliseconds. */
 const IDLE_CHECK_MS = 60_000;
 
@@ -33,6 +35,7 @@ export class ChannelUpstream implements Upstream {
   readonly #sessions = new Map<string, ChannelSession>();
   /** Under which environment each was begun; a digest, so that secrets don't lie around. */
   readonly #environments = new WeakMap<ChannelSession | SharedChannel, string>();
+  readonly #staleSince = new WeakMap<ChannelSession | SharedChannel, number>();
   readonly #key = randomBytes(32);
   readonly #ending = new Set<Promise<void>>();
   #shared: SharedChannel | undefined;
@@ -107,17 +110,33 @@ export class ChannelUpstream implements Upstream {
     return session.begin(request, envelope);
   }
 
-  /** The session of a request. One that was begun with a credential that has been replaced since is over. */
+  /**
+   * The session of a request. One that was begun with a credential that has been replaced since is over at the next quiet moment: calls that
+   * run are answered first.
+   */
   #session(id: string, request: UpstreamRequest): ChannelSession | undefined {
     const session = this.#sessions.get(id);
     if (!session || this.#environments.get(session) === this.#digest(request)) return session;
+    if (session.answers && this.#mayWait(session)) return session;
     session.end(replaced());
     return undefined;
   }
 
+  /** Whether the end of something stale can wait a little longer. */
+  #mayWait(stale: ChannelSession | SharedChannel): boolean {
+    const now = this.#options.clock.monotonic();
+    const since = this.#staleSince.get(stale) ?? now;
+    this.#staleSince.set(stale, since);
+    return now - since < STALE_MS;
+  }
+
   #sharedFor(request: UpstreamRequest): SharedChannel {
     const digest = this.#digest(request);
-    if (this.#shared && this.#environments.get(this.#shared) !== digest) this.#shared.end(replaced());
+    const shared = this.#shared;
+    if (shared && this.#environments.get(shared) !== digest) {
+      if (shared.answers && this.#mayWait(shared)) return shared;
+      shared.end(replaced());
+    }
     if (!this.#shared) {
       this.#shared = new SharedChannel(this.#options, (ended) => {
         if (this.#shared === ended) this.#shared = undefined;

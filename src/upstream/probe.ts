@@ -1,7 +1,7 @@
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { UpstreamError, codeOf, messageOf } from '../common/errors.ts';
 import type { Body } from './body.ts';
-import type { Upstream, UpstreamResponse } from './upstream.ts';
+import type { Upstream, UpstreamRequest, UpstreamResponse } from './upstream.ts';
 import { mediaTypeOf } from './headers.ts';
 
 /** Time for a server to be tried, milliseconds. */
@@ -33,6 +33,8 @@ export interface ProbeOptions {
   readonly timeoutMs?: number;
   /** Secrets for the environment of a command. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Headers that are made for every single request, such as a signature; they are added last. */
+  finish?(request: UpstreamRequest): Readonly<Record<string, string>>;
 }
 
 /**
@@ -59,14 +61,17 @@ export async function probe(
     const body = typeof init?.body === 'string' ? init.body : undefined;
     let response: UpstreamResponse;
     try {
-      response = await upstream.send({
+      const request: UpstreamRequest = {
         method,
         url,
         headers: { ...wanted, 'accept-encoding': 'identity', ...headers },
         body: body === undefined ? undefined : Buffer.from(body, 'utf8'),
         signal: init?.signal ? AbortSignal.any([limit, init.signal]) : limit,
         ...(environment ? { environment } : {}),
-      });
+      };
+      response = await upstream.send(
+        options.finish ? { ...request, headers: { ...request.headers, ...options.finish(request) } } : request,
+      );
     } catch (error) {
       // Some commands of the older era end when they hear what they don't know; how they take initialize is what counts.
       if (isCommand && codeOf(error) === 'CULVERT_UPSTREAM_EXITED' && body?.includes('"server/discover"') === true) return notKnown(body);

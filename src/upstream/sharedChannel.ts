@@ -55,6 +55,12 @@ export class SharedChannel implements Disposable {
     return this.#byId.size > 0;
   }
 
+  /** Whether calls wait for an answer; subscriptions don't. */
+  get answers(): boolean {
+    for (const { method } of this.#byId.values()) if (method !== 'subscriptions/listen') return true;
+    return false;
+  }
+
   /** Sends a message of a client. Throws UpstreamError. */
   async post(request: UpstreamRequest, envelope: Envelope): Promise<UpstreamResponse> {
     this.#touch();

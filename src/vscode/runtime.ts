@@ -32,6 +32,7 @@ import { SignInUriHandler } from './signIn.ts';
 import { SignInReminder } from './signInCommands.ts';
 import { StatusBar } from './statusBar.ts';
 import { ActivityView } from './views/activityView.ts';
+import { watchCredentials } from './credentialWatch.ts';
 import { CredentialsView } from './views/credentialsView.ts';
 import { GrantBadges } from './views/grantBadges.ts';
 import { GrantsView } from './views/grantsView.ts';
@@ -212,6 +213,7 @@ export class Runtime implements vscode.Disposable {
       new CredentialsView(app),
       new SignInReminder(app),
       vscode.window.registerUriHandler(new SignInUriHandler(() => this.#app)),
+      watchCredentials(app),
       new StatusBar(app),
       keepRecord(app),
       new DefinitionProvider(app, join(this.#context.extensionPath, 'dist', 'bridge.cjs')).register(),

@@ -1,4 +1,5 @@
 import { CredentialError, type CredentialSource, type Resolved, type SourceAsk } from '../source.ts';
+import { endOfToken } from '../tokenEnd.ts';
 import type { Vault } from '../vault.ts';
 
 /** Values that the user entered: they lie in SecretStorage, sealed for their origins. The source of every credential that names no other. */
@@ -12,7 +13,10 @@ export class SealedSource implements CredentialSource {
 
   async resolve({ credential, binding }: SourceAsk): Promise<Resolved> {
     const opened = await this.#vault.open(credential.id, binding);
-    if (opened.ok) return { secret: opened.secret, revision: opened.revision };
+    if (opened.ok) {
+      const validUntil = endOfToken(opened.secret.expose());
+      return { secret: opened.secret, revision: opened.revision, ...(validUntil === undefined ? {} : { validUntil }) };
+    }
     if (opened.reason === 'other-origin')
       throw new CredentialError(
         'CULVERT_CREDENTIAL_ORIGIN',

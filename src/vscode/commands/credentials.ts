@@ -1,16 +1,22 @@
 import * as vscode from 'vscode';
 import { refuseValue } from '../../credentials/injection.ts';
 import { Secret } from '../../credentials/secret.ts';
+import { CredentialError } from '../../credentials/source.ts';
+import { describeSource } from '../../credentials/sources/describe.ts';
 import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/vault.ts';
 import type { Credential } from '../../credentials/credential.ts';
-import { bindingOf, describeBinding, destinationOf } from '../../mcp/server.ts';
+import { bindingOf, describeBinding, type Server } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
 import { isSignIn, signInAgain } from '../signInCommands.ts';
 import { confirmPlace, draftOf, tryServer, type TrialCredential } from './serverDialog.ts';
+import { addCredential, pickServer } from './servers.ts';
+import { askSource, keyOf, prepareSource } from './sourceDialog.ts';
 
-/** How long taking tokens back may hold up forgetting them, milliseconds. */
+/** How long the end of a credential waits for whoever gave it, milliseconds. */
 const REVOKE_MS = 5_000;
+/** How long a source is asked while it is tested, milliseconds. */
+const TEST_MS = 60_000;
 
 async function pickCredential(app: App, title: string, given: Credential | undefined): Promise<Credential | undefined> {
   if (given) return app.core.credentials.get(given.id);
@@ -26,6 +32,13 @@ async function pickCredential(app: App, title: string, given: Credential | undef
   return result.kind === 'value' ? result.value : undefined;
 }
 
+/** **Culvert: Add Credential…** One more for a server, beside those that it has. */
+export async function addCredentialTo(app: App): Promise<void> {
+  const title = 'Culvert: Add Credential';
+  const server = await pickServer(app, title, undefined);
+  if (server) await addCredential(app, server, title);
+}
+
 /** **Culvert: Replace Credential…** The next call uses the new value. */
 export async function replaceCredential(app: App, given: Credential | undefined): Promise<void> {
   const credential = await pickCredential(app, 'Culvert: Replace Credential', given);
@@ -34,6 +47,22 @@ export async function replaceCredential(app: App, given: Credential | undefined)
     await signInAgain(app, credential);
     return;
   }
+  if (credential.source) {
+    const what = await askChoice<'source' | 'again' | 'value'>(
+      single(`Culvert: Replace ${credential.name}`),
+      `It comes from the ${describeSource(credential.source)}.`,
+      [
+        { label: '$(refresh) Ask again now', description: 'the next call gets what its source has then', value: 'again' },
+        { label: '$(plug) Let it come from elsewhere', value: 'source' },
+        { label: '$(key) Enter a value', description: 'stored in the system’s keyring', value: 'value' },
+      ],
+    );
+    if (what.kind !== 'value') return;
+    if (what.value !== 'value') {
+      await replaceSource(app, credential, what.value === 'again');
+      return;
+    }
+  }
   const result = await askText(single(`Culvert: Replace ${credential.name}`), {
     prompt: `The new value. It goes to ${credential.origins.map(describeBinding).join(', ')} only.`,
     placeholder: 'paste it here',
@@ -41,49 +70,113 @@ export async function replaceCredential(app: App, given: Credential | undefined)
     validate: (value) => refuseValue(value, credential.placement, { min: MIN_SECRET_CHARACTERS, max: MAX_SECRET_CHARACTERS }),
   });
   if (result.kind !== 'value') return;
-  const replaced = await app.core.credentials.replace(credential.id, new Secret(result.value));
-  if (!replaced) return;
-  app.core.act({ act: 'credential-replaced', subject: credential.name, detail: `revision ${replaced.revision}` });
-  const choice = await vscode.window.showInformationMessage(`${credential.name} was replaced. The next call uses it.`, 'Test It');
-  if (choice === 'Test It') await testCredential(app, replaced);
+  await app.core.sources.release(credential, AbortSignal.timeout(REVOKE_MS));
+  await replaced(app, await app.core.credentials.replace(credential.id, new Secret(result.value)));
 }
 
-/** **Culvert: Test Credential…** Tries it on the server it is for. */
+async function replaceSource(app: App, credential: Credential, again: boolean): Promise<void> {
+  const { core } = app;
+  if (again) {
+    await core.sources.release(credential, AbortSignal.timeout(REVOKE_MS));
+    core.act({ act: 'credential-replaced', subject: credential.name, detail: 'its source is asked again' });
+    await testCredential(app, credential);
+    return;
+  }
+  const result = await askSource(single(`Culvert: Replace ${credential.name}`), undefined);
+  if (result.kind !== 'value') return;
+  await core.sources.release(credential, AbortSignal.timeout(REVOKE_MS));
+  await replaced(app, await core.credentials.replaceSource(credential.id, result.value.spec, keyOf(result.value)));
+}
+
+async function replaced(app: App, credential: Credential | undefined): Promise<void> {
+  if (!credential) return;
+  const from = credential.source ? `, from the ${describeSource(credential.source)}` : '';
+  app.core.act({ act: 'credential-replaced', subject: credential.name, detail: `revision ${credential.revision}${from}` });
+  const choice = await vscode.window.showInformationMessage(`${credential.name} was replaced. The next call uses it.`, 'Test It');
+  if (choice === 'Test It') await testCredential(app, credential);
+}
+
+/** **Culvert: Test Credential…** Asks its source, then tries it on the server it is for, and says which of them failed and why. */
 export async function testCredential(app: App, given: Credential | undefined): Promise<void> {
   const credential = await pickCredential(app, 'Culvert: Test Credential', given);
   if (!credential) return;
+  const { sources } = app.core;
   const server = app.core.servers.list().find((s) => s.credentials.includes(credential.id));
   if (!server) {
     void vscode.window.showWarningMessage(`No server uses ${credential.name}, so there is nowhere to test it.`);
     return;
   }
-  const trial: TrialCredential[] = [];
-  for (const id of server.credentials) {
-    const { placement, name } = app.core.credentials.get(id) ?? { placement: undefined, name: 'A credential' };
-    const opened = await app.core.credentials.vault.open(id, bindingOf(server.upstream));
-    if (placement && opened.ok) trial.push({ placement, secret: opened.secret });
-    else {
-      const why =
-        !opened.ok && opened.reason === 'other-origin'
-          ? `It is not bound to ${destinationOf(server)}.`
-          : 'Its value is not in the system’s keyring. Enter it again with “Culvert: Replace Credential…”.';
-      void vscode.window.showWarningMessage(`${name} can’t be used. ${why}`);
-      return;
-    }
-  }
+  const trial = await trialOf(app, server, credential);
+  if (!trial) return;
   const place = await confirmPlace(draftOf(server));
   if (!place) return;
-  const result = await tryServer(server.label, place, trial, app.logger);
-  if (result.ok)
+  const result = await tryServer(server.label, place, trial.values, app.logger);
+  if (result.ok) {
+    sources.noteHealth(credential.id, { state: 'valid' });
     void vscode.window.showInformationMessage(
-      `${credential.name} works: ${server.label} answered and lists ${result.tools.length} ${result.tools.length === 1 ? 'tool' : 'tools'}.`,
+      `${credential.name} works: ${server.label} answered and lists ${result.tools.length} ${result.tools.length === 1 ? 'tool' : 'tools'}.${trial.detail}`,
     );
-  else
-    void vscode.window.showWarningMessage(
-      result.what === 'credential'
-        ? `${credential.name} does not work. ${result.message}`
-        : `${credential.name} could not be tested. ${result.message}`,
-    );
+    return;
+  }
+  if (result.what === 'credential') {
+    sources.noteHealth(credential.id, { state: 'invalid', step: 'server', detail: result.message });
+    void vscode.window.showWarningMessage(`${credential.name} does not work. ${result.message}${trial.detail}`);
+  } else void vscode.window.showWarningMessage(`${credential.name} could not be tested. ${result.message}${trial.detail}`);
+}
+
+/** The values of all credentials of a server, fresh from their sources; `undefined` if one can't be had: that was said. */
+async function trialOf(
+  app: App,
+  server: Server,
+  tested: Credential,
+): Promise<{ readonly values: TrialCredential[]; readonly detail: string } | undefined> {
+  const { credentials, sources } = app.core;
+  const binding = bindingOf(server.upstream);
+  const url = server.upstream.kind === 'stdio' ? new URL('stdio:') : new URL(server.upstream.url);
+  const values: TrialCredential[] = [];
+  let detail = '';
+  for (const id of server.credentials) {
+    const stored = credentials.get(id);
+    if (!stored) {
+      void vscode.window.showWarningMessage('A credential of the server is missing. Add it again with “Culvert: Edit Server…”.');
+      return undefined;
+    }
+    const signal = AbortSignal.timeout(TEST_MS);
+    try {
+      const credential = await prepareSource(app, stored);
+      if (!credential) return undefined;
+      const found = id === tested.id ? await sources.sourceOf(credential).test?.({ credential, binding, url, signal }) : undefined;
+      if (found && found.state !== 'valid') {
+        if (found.state === 'invalid') sources.noteHealth(id, { state: 'invalid', step: found.step, detail: found.detail });
+        void vscode.window.showWarningMessage(
+          `${credential.name} ${found.state === 'invalid' ? 'does not work' : 'could not be tested'} (${found.step}). ${found.detail}`,
+        );
+        return undefined;
+      }
+      if (found) detail = ` ${found.detail}`;
+      const resolved = await sources.once(credential, binding, url, signal);
+      const { secret, parts, nothing } = resolved;
+      if (nothing === true) continue;
+      const source = sources.sourceOf(credential);
+      values.push({
+        placement: credential.placement,
+        secret,
+        ...(parts ? { parts } : {}),
+        ...(source.prove
+          ? {
+              prove: (method: string, to: URL) =>
+                source.prove?.({ credential, binding, url, signal }, { method, url: to, body: undefined, resolved }) ?? {},
+            }
+          : {}),
+      });
+    } catch (error) {
+      if (!(error instanceof CredentialError)) throw error;
+      sources.noteHealth(id, { state: 'failed', step: error.step, detail: error.message });
+      void vscode.window.showWarningMessage(`${stored.name} can’t be used (${error.step}). ${error.message}`);
+      return undefined;
+    }
+  }
+  return { values, detail };
 }
 
 /** **Culvert: Forget Credential…** */
@@ -92,10 +185,10 @@ export async function forgetCredential(app: App, given: Credential | undefined):
   if (!credential) return;
   const { core } = app;
   const servers = core.servers.list().filter((s) => s.credentials.includes(credential.id));
-  const detail =
-    servers.length > 0
-      ? `${servers.map((s) => s.label).join(', ')} can’t be used until you enter another one. The value is removed from the keyring; it stays valid at its provider until you revoke it there.`
-      : 'The value is removed from the keyring; it stays valid at its provider until you revoke it there.';
+  const what = credential.source
+    ? `What its source gave is given back where that can be done; the ${describeSource(credential.source)} keeps it.`
+    : 'The value is removed from the keyring; it stays valid at its provider until you revoke it there.';
+  const detail = servers.length > 0 ? `${servers.map((s) => s.label).join(', ')} can’t be used until you enter another one. ${what}` : what;
   if ((await vscode.window.showWarningMessage(`Forget ${credential.name}?`, { modal: true, detail }, 'Forget')) !== 'Forget') return;
   await core.sources.revoke(credential, AbortSignal.timeout(REVOKE_MS));
   await core.credentials.forget(credential.id);

@@ -18,7 +18,8 @@ import { editGrant } from './editGrant.ts';
 import { explainLastDenial } from './explain.ts';
 import { rehearsePolicy } from './rehearse.ts';
 import { reviewAccess } from './review.ts';
-import { forgetCredential, replaceCredential, testCredential } from './credentials.ts';
+import { addCredentialTo, forgetCredential, replaceCredential, testCredential } from './credentials.ts';
+import { handSecrets } from './handoversDialog.ts';
 import { importHandlers } from './importServers.ts';
 import {
   dismissFinding,
@@ -100,8 +101,10 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.answerWaiting]: withApp((app) => app.prompt.showWaiting()),
     [COMMANDS.signIn]: withApp((app, credential?: Credential) => signInCommand(app, credential)),
     [COMMANDS.switchAccount]: withApp((app, row?: unknown) => switchAccount(app, serverOf(app, row))),
+    [COMMANDS.addCredential]: withApp((app) => addCredentialTo(app)),
     [COMMANDS.replaceCredential]: withApp((app, credential?: Credential) => replaceCredential(app, credential)),
     [COMMANDS.testCredential]: withApp((app, credential?: Credential) => testCredential(app, credential)),
+    [COMMANDS.handSecrets]: withApp((app) => handSecrets(app)),
     [COMMANDS.forgetCredential]: withApp((app, credential?: Credential) => forgetCredential(app, credential)),
     ...auditCommands(context, withApp),
     [COMMANDS.reviewChanges]: withApp((app) => reviewChanges(app)),

@@ -1,8 +1,10 @@
 import * as vscode from 'vscode';
 import type { StartingAccess } from '../../authorization/access.ts';
 import { MAX_CREDENTIAL_NAME_CHARACTERS, Placement, describePlacement } from '../../credentials/credential.ts';
-import { inject, refuseValue } from '../../credentials/injection.ts';
+import { inject, refuseValue, sign, type Value } from '../../credentials/injection.ts';
 import { Secret } from '../../credentials/secret.ts';
+import { CredentialError } from '../../credentials/source.ts';
+import { describeSource } from '../../credentials/sources/describe.ts';
 import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/vault.ts';
 import {
   MAX_LABEL_CHARACTERS,
@@ -24,8 +26,10 @@ import { openUpstream } from '../../upstream/open.ts';
 import type { Probe } from '../../upstream/probe.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { challengeOf } from '../../credentials/oauth/challenge.ts';
+import type { App } from '../app.ts';
 import { settings } from '../adapters.ts';
 import { askChoice, askText, type Choice, type StepPlace, type StepResult } from '../steps.ts';
+import { askSource, trialValue, type SourceDraft } from './sourceDialog.ts';
 
 /** Where a server is, in the words of the dialog. */
 export type Reach = 'url' | 'command' | 'ssh-command' | 'ssh-url';
@@ -57,13 +61,19 @@ export interface Draft {
   signIn?: string;
   /** What the server said when it refused a trial. */
   challenge?: string;
+  /** Whether the secret comes from elsewhere, and from where. */
+  elsewhere?: boolean;
+  source?: SourceDraft;
 }
 
 /** Steps of the dialog, in order. */
-export type Step = 'label' | 'reach' | 'ssh' | 'url' | 'command' | 'authentication' | 'detail' | 'secret';
+export type Step = 'label' | 'reach' | 'ssh' | 'url' | 'command' | 'authentication' | 'source' | 'placement' | 'detail' | 'secret';
+
+/** The steps that ask for a credential, in order. */
+export const CREDENTIAL_STEPS: readonly Step[] = ['authentication', 'source', 'placement', 'detail', 'secret'];
 
 /** Every step, in order. */
-export const ALL_STEPS: readonly Step[] = ['label', 'reach', 'ssh', 'url', 'command', 'authentication', 'detail', 'secret'];
+export const ALL_STEPS: readonly Step[] = ['label', 'reach', 'ssh', 'url', 'command', ...CREDENTIAL_STEPS];
 
 /** Leaves out steps that the answers so far don't need. */
 export function stepsFor(draft: Draft, all: readonly Step[]): Step[] {
@@ -73,8 +83,10 @@ export function stepsFor(draft: Draft, all: readonly Step[]): Step[] {
     if (step === 'ssh') return draft.reach === 'ssh-command' || draft.reach === 'ssh-url';
     if (step === 'url') return !command;
     if (step === 'command') return command;
-    if (step === 'detail') return kind === 'header' || kind === 'basic' || kind === 'query' || kind === 'environment';
-    return step === 'secret' ? kind !== 'none' && kind !== 'sign-in' : true;
+    if (step === 'source' || step === 'placement') return draft.elsewhere === true;
+    if (step === 'detail')
+      return kind !== undefined && kind in DETAILS && !(kind === 'basic' && draft.elsewhere === true && knowsUser(draft));
+    return step === 'secret' ? kind !== 'none' && kind !== 'sign-in' && draft.elsewhere !== true : true;
   });
 }
 
@@ -129,23 +141,67 @@ export function draftOf({ label, upstream }: Server): Draft {
 
 /** Placement that a draft describes; `undefined` without a credential. */
 export function placementOf(draft: Draft): Placement | undefined {
+  const { detail = '' } = draft;
   switch (draft.authentication) {
     case 'bearer':
       return { kind: 'bearer' };
-    case 'header':
-      return { kind: 'header', name: draft.detail ?? '' };
+    case 'header': {
+      const [, name = '', template] = /^([^:]*):\s*(.*)$/.exec(detail) ?? [undefined, detail];
+      return { kind: 'header', name: name.trim(), ...(template === undefined ? {} : { template }) };
+    }
     case 'basic':
-      return { kind: 'basic', username: draft.detail ?? '' };
+      return { kind: 'basic', ...(draft.elsewhere === true && knowsUser(draft) ? {} : { username: detail }) };
+    case 'cookie':
+      return { kind: 'cookie', name: detail };
+    case 'aws-sigv4': {
+      const [service = '', region = '', accessKeyId] = detail.split(/\s+/);
+      return { kind: 'aws-sigv4', service, region, ...(accessKeyId === undefined ? {} : { accessKeyId }) };
+    }
+    case 'argument': {
+      const [placeholder = '', tool = '', argument = ''] = detail.split(/\s+/);
+      return { kind: 'argument', placeholder, places: [{ tool, argument }] };
+    }
     case 'query':
-      return { kind: 'query', name: draft.detail ?? '' };
+      return { kind: 'query', name: detail };
     case 'environment':
-      return { kind: 'environment', name: draft.detail ?? '' };
+      return { kind: 'environment', name: detail };
     default:
       return undefined;
   }
 }
 
-const AUTHENTICATION: readonly Choice<Authentication>[] = [
+/** What each way to place a secret asks for: prompt and example. */
+const DETAILS: Partial<Record<Authentication, readonly [prompt: string, placeholder: string]>> = {
+  header: [
+    'Name of the header. Behind a colon a template, if the server wants more than the secret: Authorization: token {secret}',
+    'X-API-Key',
+  ],
+  basic: ['User name.', 'me@example.com'],
+  query: ['Name of the query parameter.', 'api_key'],
+  cookie: ['Name of the cookie.', 'session'],
+  environment: ['Name of the variable.', 'API_KEY'],
+  'aws-sigv4': ['Service and region, and the access key id unless the source gives it.', 'bedrock-agentcore eu-central-1 AKIA…'],
+  argument: [
+    'Name of the placeholder, the tool, and the argument that may hold it. The agent then writes ${culvert:NAME} there.',
+    'db-password connect /password',
+  ],
+};
+
+/** Whether the source gives the user name too. */
+function knowsUser({ source }: Draft): boolean {
+  const spec = source?.spec;
+  return (spec?.kind === 'command' && spec.format === 'git') || (spec?.kind === 'hashicorp-vault' && spec.secret.engine === 'dynamic');
+}
+
+type Way = 'elsewhere' | Authentication;
+
+const ELSEWHERE: Choice<Way> = {
+  label: '$(plug) With a secret from elsewhere…',
+  description: 'a sign-in of the editor, 1Password, pass, a cloud’s command line, HashiCorp Vault, a file …',
+  value: 'elsewhere',
+};
+
+const AUTHENTICATION: readonly Choice<Way>[] = [
   { label: '$(key) Bearer token', description: 'an API key or access token, as most servers want it', value: 'bearer' },
   {
     label: '$(account) Sign in',
@@ -155,15 +211,29 @@ const AUTHENTICATION: readonly Choice<Authentication>[] = [
   { label: '$(tag) Named header', description: 'for example X-API-Key', value: 'header' },
   { label: '$(account) Basic', description: 'user name and password', value: 'basic' },
   { label: '$(link) Query parameter', description: 'for example ?api_key=…, if nothing else works: URLs end up in logs', value: 'query' },
+  { label: '$(browser) Cookie', description: 'for servers that want a session cookie', value: 'cookie' },
+  { label: '$(cloud) AWS signature', description: 'every request is signed with an access key (SigV4)', value: 'aws-sigv4' },
+  {
+    label: '$(symbol-string) In an argument',
+    description: 'in the place of a placeholder, in one argument of one tool',
+    value: 'argument',
+  },
+  ELSEWHERE,
   { label: '$(circle-slash) None', description: 'the server is open', value: 'none' },
 ];
 
-const COMMAND_AUTHENTICATION: readonly Choice<Authentication>[] = [
+const COMMAND_AUTHENTICATION: readonly Choice<Way>[] = [
   {
     label: '$(symbol-variable) Environment variable',
     description: 'the process holds the secret from then on, and could pass it on',
     value: 'environment',
   },
+  {
+    label: '$(symbol-string) In an argument',
+    description: 'in the place of a placeholder, in one argument of one tool',
+    value: 'argument',
+  },
+  ELSEWHERE,
   { label: '$(circle-slash) None', description: 'the server needs no secret', value: 'none' },
 ];
 
@@ -202,6 +272,11 @@ export async function runSteps(
   }
 }
 
+function setPlacement(draft: Draft, kind: Authentication): void {
+  if (draft.authentication !== kind) delete draft.detail;
+  draft.authentication = kind;
+}
+
 async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (label: string) => boolean): Promise<StepResult<unknown>> {
   switch (step) {
     case 'label': {
@@ -220,6 +295,7 @@ async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (
         if (draft.reach !== result.value) {
           delete draft.authentication;
           delete draft.detail;
+          delete draft.elsewhere;
         }
         draft.reach = result.value;
       }
@@ -270,23 +346,37 @@ async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (
         place,
         isCommand(draft) ? 'Does it need a secret?' : 'How does it authenticate?',
         choices,
-        draft.authentication ?? (isCommand(draft) ? 'environment' : 'bearer'),
+        draft.elsewhere === true ? 'elsewhere' : (draft.authentication ?? (isCommand(draft) ? 'environment' : 'bearer')),
       );
       if (result.kind === 'value') {
-        if (draft.authentication !== result.value) delete draft.detail;
-        draft.authentication = result.value;
+        const elsewhere = result.value === 'elsewhere';
+        if (elsewhere !== (draft.elsewhere ?? false)) delete draft.authentication;
+        draft.elsewhere = elsewhere;
+        if (result.value !== 'elsewhere') setPlacement(draft, result.value);
       }
       return result;
     }
+    case 'source': {
+      const result = await askSource(place, draft.source);
+      if (result.kind === 'value') draft.source = result.value;
+      return result;
+    }
+    case 'placement': {
+      const choices = (isCommand(draft) ? COMMAND_AUTHENTICATION : AUTHENTICATION).filter(
+        (choice): choice is Choice<Placement['kind']> =>
+          choice.value !== 'elsewhere' && choice.value !== 'none' && choice.value !== 'sign-in',
+      );
+      const result = await askChoice(
+        place,
+        'How does the server get it?',
+        choices,
+        draft.authentication === 'none' ? undefined : draft.authentication,
+      );
+      if (result.kind === 'value') setPlacement(draft, result.value);
+      return result;
+    }
     case 'detail': {
-      const kind = draft.authentication;
-      const prompts = {
-        header: ['Name of the header.', 'X-API-Key'],
-        basic: ['User name.', 'me@example.com'],
-        query: ['Name of the query parameter.', 'api_key'],
-        environment: ['Name of the variable.', 'API_KEY'],
-      } as const;
-      const [prompt, placeholder] = prompts[kind === 'header' || kind === 'basic' || kind === 'environment' ? kind : 'query'];
+      const [prompt, placeholder] = DETAILS[draft.authentication ?? 'query'] ?? ['', ''];
       const result = await askText(place, {
         prompt,
         placeholder,
@@ -387,12 +477,18 @@ export async function confirmPlace(draft: Draft): Promise<UpstreamPlace | undefi
 }
 
 /** Tries what a draft describes, with progress that can be cancelled. `declined`: it is a command, and the user would not have it started. */
-export async function tryDraft(draft: Draft, logger: Logger, signedIn: readonly TrialCredential[] = []): Promise<Probe | 'declined'> {
+export async function tryDraft(app: App, draft: Draft, signedIn: readonly TrialCredential[] = []): Promise<Probe | 'declined'> {
+  const { logger } = app;
   const place = await confirmPlace(draft);
   if (!place) return 'declined';
   const placement = placementOf(draft);
-  const credentials =
-    placement && draft.secret ? [{ placement, secret: draft.secret }] : draft.authentication === 'sign-in' ? signedIn : [];
+  let credentials: readonly TrialCredential[] = draft.authentication === 'sign-in' ? signedIn : [];
+  if (placement && draft.secret && draft.elsewhere !== true) credentials = [{ placement, secret: draft.secret }];
+  if (placement && draft.elsewhere === true && draft.source) {
+    const given = await askWithProgress(app, placement, place, draft.source);
+    if (typeof given === 'string') return { ok: false, what: 'credential', message: given };
+    credentials = [{ placement, ...given }];
+  }
   const result = await tryServer(draft.label ?? '', place, credentials, logger);
   if (result.ok || place.kind !== 'http' || (result.what !== 'url' && result.what !== 'not-mcp')) return result;
   const older = await tryServer(draft.label ?? '', { ...place, kind: 'sse' }, credentials, logger);
@@ -402,11 +498,29 @@ export async function tryDraft(draft: Draft, logger: Logger, signedIn: readonly 
 }
 
 /** A credential's value and where it is put, for a trial. */
-export interface TrialCredential {
+export interface TrialCredential extends Value {
   readonly placement: Placement;
-  readonly secret: Secret;
   /** Headers that prove possession, for every single request. */
   readonly prove?: (method: string, url: URL) => Promise<Record<string, string>> | Record<string, string>;
+}
+
+/** Asks a source, with progress that can be cancelled; a text says why there is nothing. */
+function askWithProgress(app: App, placement: Placement, place: UpstreamPlace, source: SourceDraft): Thenable<Value | string> {
+  return vscode.window.withProgress(
+    { location: vscode.ProgressLocation.Notification, title: `Culvert: asking the ${describeSource(source.spec)}…`, cancellable: true },
+    async (_progress, token) => {
+      const stop = new AbortController();
+      const subscription = token.onCancellationRequested(() => stop.abort());
+      try {
+        return await trialValue(app, placement, place, source, stop.signal);
+      } catch (error) {
+        if (error instanceof CredentialError) return error.message;
+        throw error;
+      } finally {
+        subscription.dispose();
+      }
+    },
+  );
 }
 
 /** Tries a server with its credentials, with progress that can be cancelled. */
@@ -431,14 +545,24 @@ export function tryServer(label: string, place: UpstreamPlace, credentials: read
           let url = place.kind === 'stdio' ? new URL('stdio:') : new URL(place.url);
           const headers: Record<string, string> = { ...plainHeadersOf(place) };
           const environment: Record<string, string> = {};
-          for (const { placement, secret } of credentials) {
-            const injected = inject(url, placement, secret);
+          const cookies: string[] = [];
+          for (const { placement, secret, parts } of credentials) {
+            const injected = inject(url, placement, secret, parts);
             url = injected.url;
             Object.assign(headers, injected.headers);
             Object.assign(environment, injected.environment);
+            if (injected.cookie !== undefined) cookies.push(injected.cookie);
           }
+          if (cookies.length > 0) headers['cookie'] = cookies.join('; ');
           const { probe } = await import('../../upstream/probe.ts');
-          return await probe(proving(upstream, credentials), url, headers, stop.signal, { environment });
+          return await probe(proving(upstream, credentials), url, headers, stop.signal, {
+            environment,
+            finish: (request) =>
+              Object.assign(
+                {},
+                ...credentials.map(({ placement, ...value }) => sign(placement, value, request, Date.now()) ?? {}),
+              ) as Record<string, string>,
+          });
         } finally {
           subscription.dispose();
           upstream.dispose();
@@ -480,11 +604,18 @@ export async function askAfterFailure(title: string, failure: Probe & { ok: fals
     draft.ssh !== undefined && (draft.reach === 'ssh-command' || draft.reach === 'ssh-url')
       ? [{ label: '$(remote) Change the machine', description: draft.ssh, value: 'ssh' as const }, url]
       : [url];
+  const source: Choice<AfterFailure> = {
+    label: '$(plug) Change where the secret comes from',
+    description: draft.source ? describeSource(draft.source.spec) : '',
+    value: 'source',
+  };
   const first =
     failure.what === 'credential'
-      ? draft.secret
-        ? [secret, authentication, ...place]
-        : [authentication, ...place]
+      ? draft.elsewhere === true
+        ? [source, authentication, ...place]
+        : draft.secret
+          ? [secret, authentication, ...place]
+          : [authentication, ...place]
       : failure.what === 'slow' || failure.what === 'broken' || failure.what === 'command'
         ? place
         : [...place, authentication];

@@ -3,13 +3,16 @@ import * as vscode from 'vscode';
 import { newId } from '../../common/identifiers.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { StartingAccess } from '../../authorization/access.ts';
+import type { Credential } from '../../credentials/credential.ts';
 import { Secret } from '../../credentials/secret.ts';
+import { describeSource } from '../../credentials/sources/describe.ts';
 import { bindingOf, describeBinding, destinationOf, isConfirmed, type Server, type UpstreamPlace } from '../../mcp/server.ts';
 import type { Probe } from '../../upstream/probe.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
 import {
   ALL_STEPS,
+  CREDENTIAL_STEPS,
   askAfterFailure,
   askStart,
   confirmPlace,
@@ -26,7 +29,11 @@ import {
 } from './serverDialog.ts';
 import { editHeaders } from './headersDialog.ts';
 import { dropSignIn, ensureSignIn, signedIn } from '../signInDraft.ts';
+import { keyOf } from './sourceDialog.ts';
 import { askTrust, editTls } from './tlsDialog.ts';
+
+/** How long the end of a credential waits for whoever gave it, milliseconds. */
+const REVOKE_MS = 5_000;
 
 /** **Culvert: Add Server…** Resolves to the server, or `undefined` if the user gave up. */
 export async function addServer(app: App): Promise<Server | undefined> {
@@ -84,7 +91,7 @@ async function gatherAndTry(
       from = 'authentication';
       continue;
     }
-    const result = await tryDraft(draft, app.logger, await signedIn(app, draft));
+    const result = await tryDraft(app, draft, await signedIn(app, draft));
     if (result === 'declined') {
       from = 'command';
       continue;
@@ -146,10 +153,17 @@ async function sealDraft(app: App, draft: Draft, place: UpstreamPlace): Promise<
   const { core } = app;
   if (draft.authentication === 'sign-in') return draft.signIn;
   const placement = placementOf(draft);
-  if (!placement || !draft.secret) return undefined;
   const name = credentialName(draft.label ?? 'Server', (n) => core.credentials.list().some((c) => c.name === n));
-  const credential = await core.credentials.seal(name, placement, [bindingOf(place)], draft.secret);
-  core.act({ act: 'credential-sealed', subject: name, detail: credential.origins.map(describeBinding).join(', ') });
+  const origins = [bindingOf(place)];
+  const { source } = draft;
+  let credential: Credential;
+  if (placement && draft.elsewhere === true && source)
+    credential = await core.credentials.add(name, placement, origins, source.spec, keyOf(source));
+  else if (placement && draft.elsewhere !== true && draft.secret)
+    credential = await core.credentials.seal(name, placement, origins, draft.secret);
+  else return undefined;
+  const from = credential.source ? `, from the ${describeSource(credential.source)}` : '';
+  core.act({ act: 'credential-sealed', subject: name, detail: `${origins.map(describeBinding).join(', ')}${from}` });
   return credential.id;
 }
 
@@ -316,7 +330,7 @@ function reconnect(app: App, server: string): void {
 async function reauthenticate(app: App, server: Server, title: string, draft: Draft = draftOf(server)): Promise<void> {
   const { core } = app;
   // The place is a step too: after a failed trial it may turn out to be what is wrong.
-  const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command', 'authentication', 'detail', 'secret'];
+  const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command', ...CREDENTIAL_STEPS];
   const tools = await gatherAndTry(app, title, draft, steps, 'authentication', server.id);
   if (tools === 'cancelled') {
     await dropSignIn(app, draft);
@@ -334,10 +348,10 @@ async function reauthenticate(app: App, server: Server, title: string, draft: Dr
 }
 
 /** A second secret for servers that want one, in another header or variable. */
-async function addCredential(app: App, server: Server, title: string): Promise<void> {
+export async function addCredential(app: App, server: Server, title: string): Promise<void> {
   const { core } = app;
   const draft = draftOf(server);
-  if (!(await runSteps(title, draft, ['authentication', 'detail', 'secret'], 'authentication', () => false))) return;
+  if (!(await runSteps(title, draft, CREDENTIAL_STEPS, 'authentication', () => false))) return;
   if (!(await ensureSignIn(app, draft))) return;
   const credential = await sealDraft(app, draft, server.upstream);
   if (credential === undefined) return;
@@ -374,7 +388,9 @@ async function forgetUnused(app: App, ids: readonly string[]): Promise<void> {
   const { core } = app;
   for (const id of ids) {
     if (core.servers.list().some((s) => s.credentials.includes(id))) continue;
-    const name = core.credentials.get(id)?.name ?? id;
+    const gone = core.credentials.get(id);
+    const name = gone?.name ?? id;
+    if (gone) await core.sources.revoke(gone, AbortSignal.timeout(REVOKE_MS));
     await core.credentials.forget(id);
     core.act({ act: 'credential-forgotten', subject: name });
   }

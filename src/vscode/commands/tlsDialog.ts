@@ -2,16 +2,17 @@ import { X509Certificate } from 'node:crypto';
 import * as vscode from 'vscode';
 import { Secret } from '../../credentials/secret.ts';
 import { MAX_CREDENTIAL_NAME_CHARACTERS } from '../../credentials/credential.ts';
-import { refuseValue } from '../../credentials/injection.ts';
-import { MAX_SECRET_CHARACTERS } from '../../credentials/vault.ts';
 import { messageOf } from '../../common/errors.ts';
 import { MAX_PINS, Pin, bindingOf, type Server, type Tls } from '../../mcp/server.ts';
 import { inspectCertificate } from '../../upstream/tls.ts';
+import { installCertificate, makeKey, pendingKey, type Changed } from './clientKeyDialog.ts';
+import { readPem } from './pem.ts';
 import type { App } from '../app.ts';
 import { settings } from '../adapters.ts';
 import { askChoice, askText, single, type Choice } from '../steps.ts';
 
-type Change = 'authority' | 'pin' | 'backup' | 'client' | 'unverified' | 'verified' | 'no-authorities' | 'no-pins' | 'no-client';
+type Change =
+  'authority' | 'pin' | 'backup' | 'client' | 'make' | 'install' | 'unverified' | 'verified' | 'no-authorities' | 'no-pins' | 'no-client';
 
 /** What of **Edit Server…** concerns TLS: authorities, pinned keys, our own certificate, and the switch that nobody should need. */
 export async function editTls(app: App, server: Server, title: string): Promise<void> {
@@ -30,6 +31,20 @@ export async function editTls(app: App, server: Server, title: string): Promise<
       value: 'backup',
     },
     { label: '$(person) Show a certificate of ours', description: 'two files: the certificate and its private key', value: 'client' },
+    {
+      label: '$(key) Make a key for a certificate of ours',
+      description: 'in the system’s keyring; it never lies in a file',
+      value: 'make',
+    },
+    ...(pendingKey(app, server)
+      ? [
+          {
+            label: '$(verified) Install the certificate that was asked for',
+            description: 'one file; its key is in the keyring already',
+            value: 'install' as const,
+          },
+        ]
+      : []),
     ...(tls.authorities === undefined
       ? []
       : [{ label: '$(trash) Trust no more authorities than the system does', value: 'no-authorities' as const }]),
@@ -54,12 +69,6 @@ export async function editTls(app: App, server: Server, title: string): Promise<
 
 function without<T extends object, K extends keyof T>(object: T, key: K): Omit<T, K> {
   return Object.fromEntries(Object.entries(object).filter(([name]) => name !== key)) as Omit<T, K>;
-}
-
-interface Changed {
-  readonly tls: Tls;
-  readonly said: string;
-  readonly credentials?: readonly string[];
 }
 
 async function change(app: App, server: Server, tls: Tls, what: Change, title: string): Promise<Changed | undefined> {
@@ -99,6 +108,10 @@ async function change(app: App, server: Server, tls: Tls, what: Change, title: s
     }
     case 'client':
       return clientCertificate(app, server, tls);
+    case 'make':
+      return makeKey(app, server, tls, title);
+    case 'install':
+      return installCertificate(app, server, tls);
     case 'unverified': {
       const choice = await vscode.window.showWarningMessage(
         `Don’t check the certificates of ${server.label}?`,
@@ -152,33 +165,6 @@ async function clientCertificate(app: App, server: Server, tls: Tls): Promise<Ch
     said: 'a certificate of ours is shown',
     credentials: [...server.credentials.filter((id) => id !== before), sealed.id],
   };
-}
-
-/** Lets the user choose a PEM file and checks that it holds what is wanted. */
-async function readPem(title: string, what: 'certificates' | 'key'): Promise<string | undefined> {
-  const [file] =
-    (await vscode.window.showOpenDialog({
-      title: `Culvert: ${title}`,
-      openLabel: 'Choose',
-      filters: { PEM: ['pem', 'crt', 'cer', 'key'], 'All files': ['*'] },
-    })) ?? [];
-  if (!file) return undefined;
-  try {
-    const text = Buffer.from(await vscode.workspace.fs.readFile(file)).toString('utf8');
-    if (what === 'key') {
-      const problem = refuseValue(text.trim(), { kind: 'client-key' }, { min: 1, max: MAX_SECRET_CHARACTERS });
-      if (problem !== undefined) throw new Error(problem);
-      return text;
-    }
-    const blocks = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
-    if (blocks.length === 0) throw new Error('It holds no certificate in PEM form (-----BEGIN CERTIFICATE-----).');
-    for (const block of blocks) new X509Certificate(block);
-    return `${blocks.join('\n')}\n`;
-  } catch (error) {
-    // Never the content: it may be a key.
-    void vscode.window.showErrorMessage(`${vscode.workspace.asRelativePath(file)} can’t be used. ${messageOf(error)}`);
-    return undefined;
-  }
 }
 
 /** A certificate as the user decides by it. */

@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import * as vscode from 'vscode';
 import { ScriptedModel } from './scriptedModel.ts';
+import { TestSessions } from './testSessions.ts';
 
 /** The content of a window's announcement. */
 export interface Announcement {
@@ -23,7 +24,7 @@ export function activate(context: vscode.ExtensionContext): { readonly model: Sc
   const folder = process.env['CULVERT_TEST_COMPANIONS'];
   if (!folder) return undefined;
   const model = new ScriptedModel();
-  context.subscriptions.push(vscode.lm.registerLanguageModelChatProvider('scripted', model));
+  context.subscriptions.push(vscode.lm.registerLanguageModelChatProvider('scripted', model), new TestSessions());
 
   const token = randomBytes(16).toString('hex');
   const file = path.join(folder, `${process.pid}.json`);

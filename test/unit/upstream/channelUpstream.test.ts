@@ -3,7 +3,7 @@ import { Stop } from '../../../src/common/stop.ts';
 import { UpstreamError } from '../../../src/common/errors.ts';
 import { SLOW_READER_MS } from '../../../src/upstream/channelGate.ts';
 import { MAX_REQUESTS_IN_FLIGHT, MAX_WAITING_MESSAGES } from '../../../src/upstream/channelSession.ts';
-import { SESSION_IDLE_MS } from '../../../src/upstream/channelUpstream.ts';
+import { SESSION_IDLE_MS, STALE_MS } from '../../../src/upstream/channelUpstream.ts';
 import { FIRST_BYTE_TIMEOUT_MS } from '../../../src/upstream/limits.ts';
 import { DISCOVER_TIMEOUT_MS } from '../../../src/upstream/sharedChannel.ts';
 import { ownAnswer } from '../../../src/upstream/channelExchange.ts';
@@ -237,15 +237,19 @@ describe('ChannelUpstream, legacy era', () => {
     assert.equal((await send(call(3))).status, 404);
   });
 
-  it('ends a session whose credential was replaced, and begins the next with the new one', async () => {
+  it('ends a session whose credential was replaced once its calls are answered, and begins the next with the new one', async () => {
     const environment = { TOKEN: madeUpSecret() };
+    const other = { environment: { TOKEN: madeUpSecret('b') } };
     const old = await bench.session({ environment });
     const waiting = old.send(call(1));
     await old.channel.received(2);
-    assert.equal((await old.send(call(2), { environment: { TOKEN: madeUpSecret('b') } })).status, 404);
-    await rejectsWith(waiting, 'CULVERT_UPSTREAM_CREDENTIAL_REPLACED');
+    const second = old.send(call(2), other);
+    await old.channel.received(3);
+    for (const id of [1, 2]) old.channel.say({ jsonrpc: '2.0', id, result: {} });
+    assert.deepEqual([(await waiting).status, (await second).status], [200, 200]);
+    assert.equal((await old.send(call(3), other)).status, 404);
     assert.equal(old.channel.closed, 1);
-    await bench.session({ environment: { TOKEN: madeUpSecret('b') } });
+    await bench.session(other);
     assert.equal(bench.channels.length, 2);
   });
 
@@ -494,12 +498,26 @@ describe('ChannelUpstream, modern era', () => {
     await bench.channels[1]!.received(1);
   });
 
-  it('opens another channel when the credential was replaced', async () => {
+  it('opens another channel when the credential was replaced and the calls on the old one are answered', async () => {
+    const other = { environment: { TOKEN: madeUpSecret('b') } };
     const a = await begin(modern(1), { environment: { TOKEN: madeUpSecret() } });
-    void bench.send(modern(1), { environment: { TOKEN: madeUpSecret('b') } }).catch(() => undefined);
-    await rejectsWith(a.response, 'CULVERT_UPSTREAM_CREDENTIAL_REPLACED');
+    a.channel.say({ jsonrpc: '2.0', id: 1, result: {} });
+    assert.equal((await a.response).status, 200);
+    void bench.send(modern(1), other).catch(() => undefined);
     assert.equal(a.channel.closed, 1);
     while (bench.channels.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  it('ends a channel that is never quiet a minute after its credential was replaced', async () => {
+    const other = { environment: { TOKEN: madeUpSecret('b') } };
+    const a = await begin(modern(1), { environment: { TOKEN: madeUpSecret() } });
+    void bench.send(modern(2), other).catch(() => undefined);
+    await a.channel.received(2);
+    assert.equal(a.channel.closed, 0);
+    bench.clock.advance(STALE_MS);
+    void bench.send(modern(3), other).catch(() => undefined);
+    await rejectsWith(a.response, 'CULVERT_UPSTREAM_CREDENTIAL_REPLACED');
+    assert.equal(a.channel.closed, 1);
   });
 
   it('says where there is no way to speak it, so that clients fall back', async () => {
