@@ -10,7 +10,7 @@ import { SETTINGS } from '../names.ts';
 export function recordSettings(app: App): vscode.Disposable {
   const note = (keys: readonly string[]) => {
     try {
-      app.core.record.settings.note(keys.map((key) => ({ key, value: vscode.workspace.getConfiguration().get<unknown>(key) })));
+      app.core.record.settings.note(keys.map((key) => ({ key, value: userValue(key) })));
     } catch (error) {
       app.logger.warn(`Changed settings could not be recorded: ${String(error)}`);
     }
@@ -22,4 +22,11 @@ export function recordSettings(app: App): vscode.Disposable {
     const changed = Object.values(SETTINGS).filter((key) => event.affectsConfiguration(key));
     if (changed.length > 0) note(changed);
   });
+}
+
+/** A setting without what the workspace of this window says: that is another in each window, and can only tighten. */
+function userValue(key: string): unknown {
+  const found = vscode.workspace.getConfiguration().inspect<unknown>(key);
+  const isWorkspaces = found?.workspaceValue !== undefined || found?.workspaceFolderValue !== undefined;
+  return isWorkspaces ? (found.globalValue ?? found.defaultValue) : vscode.workspace.getConfiguration().get<unknown>(key);
 }
