@@ -98,7 +98,7 @@ export class Policies implements Disposable {
   /** Takes in everything for the first time. Never rejects: what can't be read denies. */
   async start(): Promise<void> {
     this.#readSettings();
-    await this.check();
+    await this.check(true);
     this.#apply(true);
   }
 
@@ -112,9 +112,9 @@ export class Policies implements Disposable {
 
   /**
    * Looks whether a file changed and takes it in. A promise if that takes a moment, as with the organisation's; calls wait for it. Never
-   * rejects.
+   * rejects. `all`: also what no call waits for, the organisation's policy in shadow mode.
    */
-  check(): Promise<void> | undefined {
+  check(all = false): Promise<void> | undefined {
     const now = this.#options.clock.now();
     let changed = false;
     const folders = this.#options.sources.folders();
@@ -128,6 +128,7 @@ export class Policies implements Disposable {
     for (const folder of this.#folders.keys()) if (!folders.includes(folder)) changed = this.#folders.delete(folder);
     if (changed) this.#apply();
     const stale = this.#organisation.filter((file) => {
+      if (file.shadow && !all) return false;
       const stamp = stampOf(file.path, now);
       if (file.stamp === stamp) return false;
       // Taken before it is read: what is written meanwhile is read again.

@@ -30,7 +30,7 @@ export class PolicyWatch implements vscode.Disposable {
         void policies.reload();
       }),
     ];
-    this.#timer = setInterval(() => void policies.check(), LOOK_MS);
+    this.#timer = setInterval(() => void policies.check(true), LOOK_MS);
     this.#watch();
     this.#show();
   }

@@ -379,7 +379,10 @@ describe('tasks of the user', () => {
     tunnel.core.access.set(tunnel.serverId, { kind: 'tools', names: ['old'] }, 'allow', 'tree');
     const task = start('ask');
     tunnel.core.access.set(tunnel.serverId, { kind: 'tools', names: ['new'] }, 'allow', 'tree');
-    for (const tool of ['old', 'new']) assert.equal((await send(tunnel, { body: toolCall(tool) })).json().error, undefined, tool);
+    for (const tool of ['old', 'new']) {
+      assert.equal((await send(tunnel, { body: toolCall(tool) })).json().error, undefined, tool);
+      assert.equal(lastCall(tunnel).intent.task, tool === 'new' ? 'Fix the build' : undefined);
+    }
     tunnel.core.access.endTask(task.id);
     assert.equal((await send(tunnel, { body: toolCall('old') })).json().error, undefined);
     assert.match((await send(tunnel, { body: toolCall('new') })).json().error?.message ?? '', /is not allowed/);

@@ -156,7 +156,12 @@ describe('policies above grants', () => {
     policies.shadow = true;
     await tunnel.policies?.reload();
     writeFileSync(shadowPolicyPath(policies.systemPath), 'this is no Cedar');
+    await tunnel.policies?.check(true);
     assert.equal(await call(), undefined);
+    assert.deepEqual(lastCall(tunnel).intent.shadow, [
+      'The user’s policy in settings: deny (rule 1)',
+      'The organisation’s policy: deny (invalid)',
+    ]);
     assert.deepEqual(
       tunnel.policies?.layers().map((l) => [l.name, l.shadow]),
       [
@@ -164,6 +169,23 @@ describe('policies above grants', () => {
         ['The organisation’s policy', true],
       ],
     );
+  });
+
+  it('and grants have a digest on the record, which changes with them', async () => {
+    const digest = async () => {
+      await call();
+      return lastCall(tunnel).intent.policyDigest;
+    };
+    const seen = [await digest()];
+    assert.match(seen[0] ?? '', /^[0-9a-f]{64}$/);
+    assert.equal(await digest(), seen[0]);
+    policies.writeWorkspace({ version: 1, rules: [{ effect: 'deny', tools: ['x'] }] });
+    seen.push(await digest());
+    tunnel.core.access.set(tunnel.serverId, { kind: 'tools', names: ['y'] }, 'deny', 'tree');
+    seen.push(await digest());
+    tunnel.core.access.startTask({ name: 'T', servers: [], durationMs: 60_000 }, []);
+    seen.push(await digest());
+    assert.equal(new Set(seen).size, seen.length);
   });
 
   describe('that are broken', () => {
