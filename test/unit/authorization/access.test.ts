@@ -48,6 +48,69 @@ describe('Access', () => {
     assert.equal(effect(), 'deny');
   });
 
+  it('decides again without taking a use, and leaves the one that was taken to its call', () => {
+    const call = { server: 'srv-1', serverLabel: 'S', method: 'tools/call', tool: 'echo' };
+    const counted = access.give(allow({ uses: 1 }));
+    assert.equal(access.admit(principal, call).effect, 'allow');
+    assert.equal(access.admit(principal, call).effect, 'deny');
+    for (let i = 0; i < 2; i++) assert.equal(access.recheck(principal, call, counted.id).effect, 'allow');
+    assert.equal(access.recheck(principal, call, undefined).effect, 'deny');
+    assert.equal(access.recheck(principal, call, 'grant-other').effect, 'deny');
+    assert.equal(access.prospect(principal, call).effect, 'deny');
+    access.revoke([counted.id]);
+    assert.equal(access.recheck(principal, call, counted.id).effect, 'deny');
+  });
+
+  it('tells of the last use as of a change, and of each as a use', () => {
+    const call = { server: 'srv-1', serverLabel: 'S', method: 'tools/call', tool: 'echo' };
+    const { id } = access.give(allow({ uses: 2 }));
+    access.decide(principal, call);
+    const seen: string[] = [];
+    access.onDidUse((grant) => seen.push(grant.id));
+    access.onDidChange(() => seen.push('changed'));
+    access.admit(principal, call);
+    assert.deepEqual(seen, [id]);
+    access.admit(principal, call);
+    assert.deepEqual(seen, [id, id, 'changed']);
+  });
+
+  it('has a digest that stays while nothing changes, in every window', async () => {
+    const other = open();
+    const first = access.digest();
+    assert.equal(other.digest(), first);
+    const { id } = access.give(allow());
+    await nextTurn();
+    const second = access.digest();
+    assert.notEqual(second, first);
+    assert.equal(other.digest(), second);
+    access.setLayers([rulesLayer('p', [{ effect: 'deny' }])]);
+    const third = access.digest();
+    access.setLayers([rulesLayer('p', [{ effect: 'ask' }])]);
+    assert.equal(new Set([second, third, access.digest()]).size, 3);
+    access.setLayers([]);
+    access.revoke([id]);
+    access.setPaused(true);
+    assert.notEqual(access.digest(), first);
+  });
+
+  it('withdraws what was for a window when that closes, and ends tasks whose time is over', () => {
+    access.give(allow({ endsWith: { kind: 'window', window: 'win-1' } }));
+    const kept = access.give(allow({ target: { kind: 'all-tools' }, endsWith: { kind: 'window', window: 'win-2' } }));
+    access.endWindow('win-1');
+    assert.deepEqual(
+      access.all().map((g) => g.id),
+      [kept.id],
+    );
+    const acts: string[] = [];
+    access.onDidActOnTask(({ kind, task }) => acts.push(`${kind} ${task.name}`));
+    access.startTask({ name: 'Fix', servers: [], durationMs: 60_000 }, [{ server: 'srv-1', target: echo, effect: 'allow' }]);
+    clock.advance(60_001);
+    access.refresh();
+    access.refresh();
+    assert.deepEqual(acts, ['started Fix', 'ended Fix']);
+    assert.equal(access.all().length, 1);
+  });
+
   it('knows until when what a principal sees holds, and whether it does for others', () => {
     const outlook = () => access.outlook(principal, 'srv-1');
     assert.deepEqual(outlook(), { personal: false, endsAt: undefined });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { limitCaching, presentServer, presentTasks, presentTools, type ToolView } from '../../../src/tunnel/presentation.ts';
+import { appendTool, limitCaching, presentServer, presentTasks, presentTools, type ToolView } from '../../../src/tunnel/presentation.ts';
 
 const all: ToolView = { listed: true, readOnlyHint: undefined };
 const list = (...tools: string[]) =>
@@ -142,5 +142,22 @@ describe('limitCaching', () => {
   it('takes what is no number, or too large for one, for too long', () => {
     assert.equal(limit('{"result":{"ttlMs":1E400}}', 5), '{"result":{"ttlMs":5}}');
     assert.equal(limit('{"result":{"ttlMs":"soon"}}', 5), '{"result":{"ttlMs":5}}');
+  });
+});
+
+describe('appendTool', () => {
+  const tool = '{"name":"more"}';
+  const result = (tools: string) => Buffer.from(`{"jsonrpc":"2.0","id":1,"result":{"tools":${tools},"x":1}}`);
+  for (const [before, after] of [
+    ['[]', `[${tool}]`],
+    ['[ ]', `[ ${tool}]`],
+    ['[{"name":"a]"}]', `[{"name":"a]"},${tool}]`],
+    ['[{"name":"a"} ]', `[{"name":"a"} ,${tool}]`],
+  ] as const)
+    it(`makes ${after} of ${before}`, () => assert.equal(appendTool(result(before), tool).toString(), result(after).toString()));
+
+  it('leaves alone what is no list', () => {
+    for (const message of [result('{}'), Buffer.from('{"jsonrpc":"2.0","id":1,"error":{}}')])
+      assert.equal(appendTool(message, tool), message);
   });
 });

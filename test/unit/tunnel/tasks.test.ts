@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { CallArguments } from '../../../src/authorization/arguments.ts';
 import { Tasks, type Task } from '../../../src/tunnel/tasks.ts';
 
 const task = (principal: string, server = 'srv', tool = 'slow'): Task => ({ principal, server, tool, exchange: 'x-1' });
@@ -30,5 +31,17 @@ describe('Tasks', () => {
     tasks.add('c', task('me'));
     assert.equal(tasks.find('a', 'me', 'srv'), undefined);
     assert.ok(tasks.find('b', 'me', 'srv') && tasks.find('c', 'me', 'srv'));
+  });
+
+  it('keep arguments up to a bound, those of the newest', () => {
+    const tasks = new Tasks(10, 10);
+    const args = (text: string) => CallArguments.fromText(text);
+    tasks.add('a', { ...task('me'), arguments: args('{"a":1}') });
+    tasks.add('b', { ...task('me'), arguments: args('{"b":1}') });
+    assert.equal(tasks.find('a', 'me', 'srv')?.arguments, undefined);
+    assert.equal(tasks.find('b', 'me', 'srv')?.arguments?.size, 7);
+    // Begun anew it counts once.
+    tasks.add('b', { ...task('me'), arguments: args('{"c":1}') });
+    assert.equal(tasks.find('b', 'me', 'srv')?.arguments?.size, 7);
   });
 });
