@@ -99,5 +99,6 @@ export default defineConfig(
   ...STAGES.map((s) => zone(s, [...without(STAGES, s, ...(s === 'inspection' ? ['detection'] : [])), ...ABOVE])),
   zone('tunnel', ['vscode', 'bridge']),
   zone('bridge', [...without(STAGES), ...ABOVE.filter((x) => x !== 'bridge'), 'mcp', 'store']),
-  zone('vscode', ['bridge']),
+  zone('vscode', ['bridge', 'webview']),
+  zone('webview', [...STAGES, 'mcp', 'store', 'tunnel', 'bridge']),
 );

@@ -54,6 +54,18 @@ export function productBundles(production: boolean): BuildOptions[] {
     // A thread of the extension: it searches large messages.
     { ...product, entryPoints: { inspection: 'src/inspection/searchThread.ts' } },
     { ...product, entryPoints: { snapshot: 'src/configuration/snapshotJob.ts' } },
+    {
+      ...product,
+      // What runs in the side panel: a browser's page without Node.
+      entryPoints: [
+        { in: 'src/webview/panel/main.ts', out: 'panel' },
+        { in: 'src/webview/panel/panel.css', out: 'panel' },
+      ],
+      platform: 'browser',
+      format: 'iife',
+      target: 'chrome128',
+      outExtension: {},
+    },
   ];
 }
 

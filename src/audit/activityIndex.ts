@@ -299,6 +299,13 @@ export class ActivityIndex implements Disposable {
     return { binMs: parameters.binMs, bins: parameters.bins, cells: await this.#thread.run(sumTimeline, parameters) };
   }
 
+  /** When the first and the last call that are indexed arrived, milliseconds since the epoch; `undefined` if there is none. */
+  async span(): Promise<{ readonly first: number; readonly last: number } | undefined> {
+    await this.#current();
+    const row = (await this.#ask('SELECT (SELECT min(at) FROM call) AS first, (SELECT max(at) FROM call) AS last'))[0];
+    return typeof row?.['first'] === 'number' ? { first: row['first'], last: number(row, 'last') } : undefined;
+  }
+
   /** Everything else that pictures of a span show. */
   async detail(query: StatisticsQuery): Promise<ActivityDetail> {
     await this.#current();

@@ -59,6 +59,13 @@ export const COMMANDS = {
   toggleRow: 'culvert.toggleRow',
   showRecord: 'culvert.showRecord',
   loadMore: 'culvert.loadMore',
+  filterActivity: 'culvert.filterActivity',
+  clearActivityFilter: 'culvert.clearActivityFilter',
+  showPanel: 'culvert.showPanel',
+  replayCall: 'culvert.replayCall',
+  revokeCallAccess: 'culvert.revokeCallAccess',
+  copyRedacted: 'culvert.copyRedacted',
+  openRecordTarget: 'culvert.openRecordTarget',
   dismissFinding: 'culvert.dismissFinding',
   restoreFinding: 'culvert.restoreFinding',
   openFinding: 'culvert.openFinding',
@@ -85,6 +92,7 @@ export const ITEM_COMMANDS: readonly CommandId[] = [
   COMMANDS.toggleRow,
   COMMANDS.showRecord,
   COMMANDS.loadMore,
+  COMMANDS.openRecordTarget,
   COMMANDS.dismissFinding,
   COMMANDS.routeEntry,
   COMMANDS.secretRoute,
@@ -104,6 +112,7 @@ export const VIEWS = {
   activity: 'culvert.activity',
   leaks: 'culvert.leakWarnings',
   credentials: 'culvert.credentials',
+  panel: 'culvert.panel',
 } as const;
 
 export const CONTEXT = {
@@ -123,6 +132,8 @@ export const CONTEXT = {
   hasSignIns: 'culvert.hasSignIns',
   paused: 'culvert.paused',
   waiting: 'culvert.waiting',
+  /** The activity view shows only some calls. */
+  activityFiltered: 'culvert.activityFiltered',
   /** Stored entries were changed from outside. */
   tampered: 'culvert.tampered',
   /** A server that this workspace names waits for a credential. */
@@ -178,6 +189,7 @@ export const ITEMS = {
   call: 'call',
   finding: 'finding',
   leakGroup: 'leakGroup',
+  conversation: 'conversation',
   credential: 'credential',
 } as const;
 

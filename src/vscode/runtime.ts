@@ -27,6 +27,7 @@ import { CONTEXT } from './names.ts';
 import { policySources, workspaceFolders } from './policySettings.ts';
 import { PolicyWatch } from './policyWatch.ts';
 import { DefinitionProvider } from './provider.ts';
+import { ActivityPanel } from './panel/activityPanel.ts';
 import { RecordDocuments } from './recordDocument.ts';
 import { SignInUriHandler } from './signIn.ts';
 import { SignInReminder } from './signInCommands.ts';
@@ -54,6 +55,7 @@ export class Runtime implements vscode.Disposable {
   readonly #log: vscode.LogOutputChannel;
   readonly #logger: Logger;
   readonly #documents = new RecordDocuments();
+  readonly #panel: ActivityPanel;
   readonly #window = newId('win');
   readonly #always: vscode.Disposable[] = [];
   #running: vscode.Disposable[] = [];
@@ -62,20 +64,27 @@ export class Runtime implements vscode.Disposable {
   #activity: ActivityView | undefined;
   #grants: GrantsView | undefined;
   #grantDocuments: GrantDocuments | undefined;
+  #credentials: CredentialsView | undefined;
 
   constructor(context: vscode.ExtensionContext) {
     this.#context = context;
     this.#log = vscode.window.createOutputChannel('Culvert', { log: true });
     this.#logger = loggerOf(this.#log);
+    this.#panel = new ActivityPanel(context.extensionUri, () => this.#app);
     this.#always.push(
       this.#log,
       this.#documents,
+      this.#panel,
       registerCommands({
         app: () => this.#app,
         activity: () => this.#activity,
         grants: () => this.#grants,
         grantDocuments: () => this.#grantDocuments,
         documents: this.#documents,
+        reveal: {
+          server: async (id) => this.#grants?.reveal(id),
+          credential: async (id) => this.#credentials?.reveal(id),
+        },
         log: this.#log,
         logger: this.#logger,
         version: this.#version,
@@ -197,9 +206,10 @@ export class Runtime implements vscode.Disposable {
       }
     };
     issueShared();
-    this.#activity = new ActivityView(app);
+    this.#activity = new ActivityView(app, this.#context.workspaceState);
     this.#grants = new GrantsView(app);
     this.#grantDocuments = new GrantDocuments(app);
+    this.#credentials = new CredentialsView(app);
     this.#running.push(
       core.servers.onDidChange(issueShared),
       new PolicyWatch(policies),
@@ -210,7 +220,7 @@ export class Runtime implements vscode.Disposable {
       vscode.window.registerFileDecorationProvider(new WarningDecorations()),
       this.#activity,
       new LeakWarningsView(app),
-      new CredentialsView(app),
+      this.#credentials,
       new SignInReminder(app),
       vscode.window.registerUriHandler(new SignInUriHandler(() => this.#app)),
       watchCredentials(app),
@@ -220,6 +230,7 @@ export class Runtime implements vscode.Disposable {
     );
     this.#app = app;
     this.#documents.attach(app);
+    this.#panel.attach();
     logger.info(`Listening at ${tunnel.address.kind === 'socket' ? tunnel.address.path : (tunnel.url ?? '')}.`);
     await this.#context.globalState.update(TOLD_KEYRING, undefined);
     await this.#addDemo(app);
@@ -230,6 +241,7 @@ export class Runtime implements vscode.Disposable {
     this.#activity = undefined;
     this.#grants = undefined;
     this.#grantDocuments = undefined;
+    this.#credentials = undefined;
     this.#documents.attach(undefined);
     for (const item of this.#running.splice(0).reverse()) {
       try {

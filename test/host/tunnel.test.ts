@@ -177,10 +177,11 @@ describe('the main job, in the extension host', () => {
   it('shows records as read-only documents', async () => {
     const call = app.core.audit.activities({ limit: 1, named: true })[0];
     assert.ok(call);
-    await vscode.commands.executeCommand('culvert.showRecord', { kind: 'call', activity: call });
+    await vscode.commands.executeCommand('culvert.showRecord', { kind: 'call', exchange: call.exchange });
     const document = vscode.window.activeTextEditor?.document;
     assert.equal(document?.uri.scheme, 'culvert-audit');
-    assert.equal((JSON.parse(document.getText()) as { kind: string }[])[0]?.kind, 'intent');
+    assert.match(document.getText(), /^# .+\n\nCall\n/);
+    assert.match(document.getText(), /\n {2}intent {8}chain-\S+, entry \d+, /);
     await vscode.commands.executeCommand('workbench.action.closeActiveEditor');
   });
 });

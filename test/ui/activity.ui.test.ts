@@ -20,35 +20,30 @@ describe('Activity and Leak Warnings', () => {
     const activity = window.tree('Activity');
     await window.pane('Activity').getByText('Nothing was called yet.').waitFor();
     assert.equal((await callAndAnswer(window, tool('echo'), { message: 'hello' }, 'Always')).ok, true);
-    await activity.waitLabels(['echo']);
-    await activity.waitDescription('echo', /^ok · Issue Tracker · VS Code · \d/);
+    await activity.waitLabels(['Today', 'VS Code', 'echo']);
+    await activity.waitDescription('echo', /^ok · Issue Tracker · \d/);
+    await activity.waitDescription('Today', /^1 call$/);
     assert.equal((await callAndAnswer(window, tool('get-sum'), { a: 1, b: 2 }, 'Deny')).ok, false);
-    await activity.waitLabels(['get-sum', 'echo']);
-    await activity.waitDescription('get-sum', /^denied · Issue Tracker · VS Code · \d/);
+    await activity.waitLabels(['Today', 'VS Code', 'get-sum', 'echo']);
+    await activity.waitDescription('get-sum', /^denied · Issue Tracker · \d/);
+    await activity.waitDescription('Today', /^2 calls · 1 denied$/);
     assert.equal((await callAndAnswer(window, tool('get-tiny-image'), {}, 'Allow once')).ok, true);
-    await activity.waitLabels(['get-tiny-image', 'get-sum', 'echo']);
+    await activity.waitLabels(['Today', 'VS Code', 'get-tiny-image', 'get-sum', 'echo']);
   });
 
-  it('opens the record of a call as JSON, without the secret', async () => {
+  it('opens the record of a call as a document, without the secret', async () => {
     const { window, upstream } = culvert();
     await window.tree('Activity').select('echo');
     const { language, text } = await until(() => activeDocument(window, 'hello'));
     assert.equal(language, 'culvert-audit');
     assert.ok(!text.includes(upstream.token));
-    const entries = JSON.parse(text) as Record<string, unknown>[];
-    assert.deepEqual(
-      entries.map(({ kind }) => kind),
-      ['intent', 'outcome'],
-    );
-    const [intent, outcome] = entries;
-    assert.equal(intent?.['tool'], 'echo');
-    assert.equal(intent['effect'], 'allow');
-    assert.equal(intent['serverLabel'], 'Issue Tracker');
-    assert.match(String(intent['credentials']), /^Issue Tracker credential \(revision 1\)$/);
-    assert.equal(outcome?.['result'], 'ok');
+    assert.match(text, /^# echo of Issue Tracker: ok$/m);
+    assert.match(text, /^ {2}effect {8}allow$/m);
+    assert.match(text, /^ {2}Issue Tracker credential \(revision 1\)$/m);
+    assert.match(text, /^ {2}result {8}ok$/m);
     await window.tree('Activity').select('get-sum');
     const denied = await until(() => activeDocument(window, 'get-sum'));
-    assert.match(denied.text, /denied by the user/);
+    assert.match(denied.text, /^ {2}reason .*denied by the user/im);
     await window.exec('workbench.action.closeAllEditors');
   });
 
@@ -89,7 +84,7 @@ describe('Activity and Leak Warnings', () => {
 
   it('keeps the history, and verifies it', async () => {
     const { window } = culvert();
-    await window.tree('Activity').waitLabels([LEAKING_TOOL, LEAKING_TOOL, 'get-tiny-image', 'get-sum', 'echo']);
+    await window.tree('Activity').waitLabels(['Today', 'VS Code', LEAKING_TOOL, LEAKING_TOOL, 'get-tiny-image', 'get-sum', 'echo']);
     await window.command('Culvert: Verify Audit History');
     await told(window, /The audit history holds: \d+ entries in \d+ chains?, \d+ signed checkpoints/);
   });

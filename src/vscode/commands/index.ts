@@ -5,13 +5,15 @@ import type { Logger } from '../../common/logger.ts';
 import type { Credential } from '../../credentials/credential.ts';
 import type { App } from '../app.ts';
 import { auditCommands } from '../audit/commands.ts';
-import { COMMANDS, type CommandId } from '../names.ts';
+import { COMMANDS, VIEWS, type CommandId } from '../names.ts';
 import type { GrantDocuments } from '../grantDocuments.ts';
 import type { RecordDocuments } from '../recordDocument.ts';
-import type { ActivityRow, ActivityView } from '../views/activityView.ts';
+import type { ActivityRow } from '../views/activityRows.ts';
+import type { ActivityView } from '../views/activityView.ts';
 import type { GrantRow } from '../views/grantsModel.ts';
 import type { GrantsView } from '../views/grantsView.ts';
 import type { FindingRow, LeakRow } from '../views/leakWarningsView.ts';
+import { filterActivity } from './activity.ts';
 import { findTool, revoke, revokeRow, setRow, toggleToolAccess } from './access.ts';
 import { allowTool, allowedBy } from './allowTool.ts';
 import { editGrant } from './editGrant.ts';
@@ -31,6 +33,7 @@ import {
   revokeFindingAccess,
   rotateCredential,
 } from './leaks.ts';
+import { callOf, copyRedacted, openRecordTarget, replayCall, revokeCallAccess, type RecordedExchange, type Reveal } from './record.ts';
 import { applyPreset, setServerAccess, type Preset } from './presets.ts';
 import { addServer, editServer, removeServer } from './servers.ts';
 import { endTask, startTask } from './tasks.ts';
@@ -45,6 +48,7 @@ export interface CommandContext {
   readonly grants: () => GrantsView | undefined;
   readonly grantDocuments: () => GrantDocuments | undefined;
   readonly documents: RecordDocuments;
+  readonly reveal: Reveal;
   readonly log: vscode.LogOutputChannel;
   readonly logger: Logger;
   /** Culvert’s version. */
@@ -64,6 +68,11 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
       if (app) await run(app, ...args);
       else void vscode.window.showWarningMessage('Culvert is not running in this window. The Culvert view says why.');
     };
+  const withCall = (run: (app: App, call: RecordedExchange) => unknown) =>
+    withApp(async (app, argument?: unknown) => {
+      const call = await callOf(app, documents, argument);
+      if (call) await run(app, call);
+    });
   // As it is now: the row may have been drawn before the server was changed.
   const serverOf = (app: App, row: unknown) => (isRow(row) ? app.core.servers.get(row.server) : undefined);
 
@@ -121,11 +130,18 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.serverTask]: withApp((app, row?: unknown) => preset(app, row, 'task')),
     [COMMANDS.toggleRow]: () => context.grants()?.toggleFocused(),
     [COMMANDS.grantRevoke]: withApp((app, row?: GrantRow) => revokeRow(app, row)),
-    [COMMANDS.showRecord]: withApp((_app, row?: ActivityRow | FindingRow) => {
-      if (row === undefined || row.kind === 'more') return undefined;
-      return documents.showRecord(row.kind === 'finding' ? row.finding.exchange : row.activity.exchange);
+    [COMMANDS.showRecord]: withApp((_app, row?: { readonly exchange?: unknown } | FindingRow) => {
+      const exchange = row === undefined ? undefined : 'finding' in row ? row.finding.exchange : row.exchange;
+      return typeof exchange === 'string' ? documents.showRecord(exchange) : undefined;
     }),
-    [COMMANDS.loadMore]: () => context.activity()?.more(),
+    [COMMANDS.loadMore]: (row?: ActivityRow) => (row?.kind === 'more' ? context.activity()?.more(row) : undefined),
+    [COMMANDS.replayCall]: withCall((app, { intent }) => replayCall(app, documents, intent)),
+    [COMMANDS.revokeCallAccess]: withCall((app, { intent }) => revokeCallAccess(app, intent)),
+    [COMMANDS.copyRedacted]: withCall((_app, { exchange }) => copyRedacted(documents, exchange)),
+    [COMMANDS.openRecordTarget]: withApp((app, target?: unknown) => openRecordTarget(app, documents, context.reveal, target)),
+    [COMMANDS.showPanel]: () => vscode.commands.executeCommand(`${VIEWS.panel}.focus`),
+    [COMMANDS.filterActivity]: withApp((app) => filterActivity(app, context.activity())),
+    [COMMANDS.clearActivityFilter]: withApp(() => context.activity()?.setFilter({})),
     [COMMANDS.dismissFinding]: withApp((app, row?: LeakRow) => dismissFinding(app, row)),
     [COMMANDS.restoreFinding]: withApp((app, row?: LeakRow) => restoreFinding(app, row)),
     [COMMANDS.openFinding]: withApp((app, row?: FindingRow) => openFinding(app, documents, row)),

@@ -1,110 +1,245 @@
 import * as vscode from 'vscode';
+import type { ActivityFilter } from '../../audit/activityFilter.ts';
 import type { Activity } from '../../audit/auditLog.ts';
+import type { Intent, Outcome } from '../../audit/record.ts';
+import type { Disposable } from '../../common/disposable.ts';
+import { messageOf } from '../../common/errors.ts';
 import { visible } from '../../common/text.ts';
 import { clientLabel } from '../../mcp/principal.ts';
+import { setContext } from '../adapters.ts';
 import type { App } from '../app.ts';
-import { COMMANDS, ITEMS, VIEWS } from '../names.ts';
-import { Rows, asMarkdownText, clockTime } from './items.ts';
+import { COMMANDS, CONTEXT, ITEMS, VIEWS } from '../names.ts';
+import { StoredFilter, describeFilter } from './activityFilters.ts';
+import { shortConversation, stateOf, type ActivityRow, type MoreRow } from './activityRows.ts';
+import { ActivityTree } from './activityTree.ts';
+import { asMarkdownText } from './items.ts';
 
-/** A call, or the row that loads more. */
-export type ActivityRow = { readonly kind: 'call'; readonly activity: Activity } | { readonly kind: 'more' };
-
-/** Calls that are shown at first and with every “Load more”. */
-export const PAGE = 100;
 /** How often calls of other windows are looked for while the view is visible, milliseconds. */
 const LOOK_MS = 2_000;
+/** How long after an entry the view is drawn again, milliseconds: many at once are one. */
+const REDRAW_MS = 150;
+/** Entries that the index may be behind without a word. */
+const BEHIND = 2_000;
+/** Key of workspaceState. */
+const FILTER_KEY = 'culvert.activityFilter';
 
-/** **Activity**: what was called, when, by whom, decision and outcome, newest first. */
-export class ActivityView extends Rows<ActivityRow> {
+/** **Activity**: what was called, by day, agent and conversation; decision and outcome; newest first. */
+export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscode.Disposable {
   readonly #app: App;
-  #limit = PAGE;
-  #newest = 0;
+  readonly #state: vscode.Memento;
+  readonly #tree: ActivityTree;
+  readonly #view: vscode.TreeView<ActivityRow>;
+  readonly #changed = new vscode.EventEmitter<ActivityRow | undefined>();
+  readonly #subscriptions: Disposable[];
+  readonly #labels = new Map<string, string>();
+  #timer: NodeJS.Timeout | undefined;
+  #refreshing = false;
+  #wanted = false;
+  #seen = -1;
+  #filter: ActivityFilter;
 
-  constructor(app: App) {
-    super();
+  readonly onDidChangeTreeData = this.#changed.event;
+
+  constructor(app: App, state: vscode.Memento) {
     this.#app = app;
-    const view = vscode.window.createTreeView(VIEWS.activity, { treeDataProvider: this });
+    this.#state = state;
+    this.#filter = StoredFilter.safeParse(state.get(FILTER_KEY)).data ?? {};
+    this.#tree = new ActivityTree(app.core.index, Date.now);
+    this.#tree.filter = this.#filter;
+    this.#view = vscode.window.createTreeView(VIEWS.activity, { treeDataProvider: this, showCollapseAll: true });
     const look = setInterval(() => {
-      if (view.visible && (this.#read(1)[0]?.seq ?? 0) !== this.#newest) this.redraw();
+      if (this.#view.visible) void this.#look();
     }, LOOK_MS);
-    this.own(view, { dispose: () => clearInterval(look) });
-    this.redrawOn(app.core.audit.onDidAppend);
+    this.#subscriptions = [
+      this.#view,
+      this.#changed,
+      { dispose: () => clearInterval(look) },
+      app.core.audit.onDidAppend(() => this.#soon()),
+      this.#view.onDidCollapseElement(({ element }) => this.#tree.fold(element)),
+      this.#view.onDidChangeVisibility(({ visible: shown }) => {
+        if (shown) this.#soon();
+      }),
+    ];
+    this.#describe();
+  }
+
+  /** What is shown now. */
+  get filter(): ActivityFilter {
+    return this.#filter;
+  }
+
+  /** Shows other calls from now on, after a reload too. */
+  async setFilter(filter: ActivityFilter): Promise<void> {
+    this.#filter = StoredFilter.parse(filter);
+    this.#tree.filter = this.#filter;
+    this.#describe();
+    this.#changed.fire(undefined);
+    await this.#state.update(FILTER_KEY, Object.keys(this.#filter).length > 0 ? this.#filter : undefined);
   }
 
   /** Shows a page more. */
-  more(): void {
-    this.#limit += PAGE;
-    this.redraw();
+  async more(row: MoreRow): Promise<void> {
+    this.#changed.fire(await this.#tree.more(row));
   }
 
-  getChildren(row?: ActivityRow): ActivityRow[] {
-    if (row) return [];
-    const calls = this.#read(this.#limit + 1);
-    this.#newest = calls[0]?.seq ?? 0;
-    const rows: ActivityRow[] = calls.slice(0, this.#limit).map((activity) => ({ kind: 'call', activity }));
-    if (calls.length > this.#limit) rows.push({ kind: 'more' });
-    return rows;
+  async getChildren(row?: ActivityRow): Promise<ActivityRow[]> {
+    try {
+      const rows = await this.#tree.children(row);
+      if (row === undefined) this.#tell();
+      return rows;
+    } catch (error) {
+      this.#app.logger.warn(`Activity: ${messageOf(error)}`);
+      this.#view.message = `The record can’t be read: ${messageOf(error)}`;
+      return [];
+    }
+  }
+
+  getParent(row: ActivityRow): ActivityRow | undefined {
+    return this.#tree.parent(row);
   }
 
   getTreeItem(row: ActivityRow): vscode.TreeItem {
-    if (row.kind === 'more') {
-      const item = new vscode.TreeItem('Load more');
-      item.id = 'more';
-      item.iconPath = new vscode.ThemeIcon('chevron-down');
-      item.command = { command: COMMANDS.loadMore, title: 'Load more' };
-      return item;
-    }
-    const { intent, outcome, at, exchange } = row.activity;
-    const item = new vscode.TreeItem(visible(intent.tool ?? intent.method, 80));
-    const [icon, color, words] = stateOf(row.activity);
-    const who = clientLabel(
-      { client: intent.client === 'vscode' ? 'vscode' : 'agent', window: intent.window },
-      intent.claims['clientName'],
+    const { label, description, icon, color, spoken, expanded } = row.face;
+    const item = new vscode.TreeItem(
+      label,
+      expanded === undefined
+        ? vscode.TreeItemCollapsibleState.None
+        : expanded
+          ? vscode.TreeItemCollapsibleState.Expanded
+          : vscode.TreeItemCollapsibleState.Collapsed,
     );
-    const shortWho = intent.client === 'vscode' ? 'VS Code' : visible(intent.claims['clientName'] ?? 'agent', 24);
-    item.id = exchange;
-    item.contextValue = ITEMS.call;
+    // Another filter has rows of its own: what was folded there says nothing here.
+    item.id = `${row.id} ${JSON.stringify(this.#filter)}`;
+    item.description = description;
     item.iconPath = new vscode.ThemeIcon(icon, color === undefined ? undefined : new vscode.ThemeColor(color));
-    item.description = `${words} · ${intent.serverLabel} · ${shortWho} · ${clockTime(at, Date.now())}`;
-    item.command = { command: COMMANDS.showRecord, title: 'Show Record', arguments: [row] };
-    item.tooltip = new vscode.MarkdownString(
-      [
-        `**${asMarkdownText(visible(intent.tool ?? intent.method))}** of ${asMarkdownText(intent.serverLabel)}`,
-        `${asMarkdownText(words)}: ${asMarkdownText(intent.reason)}`,
-        `By ${asMarkdownText(visible(who))}${intent.workspace === undefined ? '' : ` in ${asMarkdownText(intent.workspace)}`}, ${asMarkdownText(new Date(at).toLocaleString())}`,
-        `To ${asMarkdownText(intent.origin)}${intent.credentials.length > 0 ? ` with ${asMarkdownText(intent.credentials.join(', '))}` : ''}`,
-        outcome ? `${outcome.totalMs} ms, ${intent.requestBytes} bytes out, ${outcome.responseBytes} bytes in` : 'Not finished.',
-        outcome?.error === undefined ? '' : asMarkdownText(visible(outcome.error)),
-      ]
-        .filter((p) => p !== '')
-        .join('\n\n'),
-    );
-    item.accessibilityInformation = { label: `${intent.tool ?? intent.method}, ${item.description}, by ${who}` };
+    item.accessibilityInformation = { label: spoken };
+    if (row.kind === 'more') item.command = { command: COMMANDS.loadMore, title: 'Load More', arguments: [row] };
+    if (row.kind === 'call') {
+      item.contextValue = ITEMS.call;
+      item.command = { command: COMMANDS.showRecord, title: 'Show Record', arguments: [{ kind: 'call', exchange: row.exchange }] };
+    }
+    if (row.kind === 'conversation') {
+      item.contextValue = ITEMS.conversation;
+      item.tooltip = new vscode.MarkdownString(
+        row.conversation === ''
+          ? 'The client named no conversation.'
+          : `Conversation ${asMarkdownText(visible(row.conversation, 200))}, as the client says.`,
+      );
+    }
     return item;
   }
 
-  #read(limit: number): Activity[] {
-    return this.#app.core.audit.activities({ limit, named: true });
+  /** The tooltip, read when it is wanted. */
+  async resolveTreeItem(item: vscode.TreeItem, row: ActivityRow): Promise<vscode.TreeItem> {
+    if (row.kind !== 'call') return item;
+    const entries = await this.#app.core.index.record(row.exchange);
+    const intent = entries.find(({ kind }) => kind === 'intent');
+    if (intent)
+      item.tooltip = tooltipOf({
+        seq: row.seq,
+        exchange: row.exchange,
+        at: intent.at,
+        intent: intent.body as Intent,
+        outcome: entries.find(({ kind }) => kind === 'outcome')?.body as Outcome | undefined,
+      });
+    return item;
+  }
+
+  dispose(): void {
+    clearTimeout(this.#timer);
+    for (const item of this.#subscriptions) item.dispose();
+  }
+
+  /** The name of a server for its id; of one that is gone once {@link learnLabels} has looked for it. */
+  serverLabel(id: string): string {
+    return this.#app.core.servers.get(id)?.label ?? this.#labels.get(id) ?? 'a removed server';
+  }
+
+  /** Looks up what servers were called that are gone. */
+  async learnLabels(ids: readonly string[]): Promise<void> {
+    for (const server of ids) {
+      if (this.#app.core.servers.get(server) || this.#labels.has(server)) continue;
+      const { calls } = await this.#app.core.index.calls({ server }, { limit: 1 });
+      if (calls[0]) this.#labels.set(server, calls[0].intent.serverLabel);
+    }
+  }
+
+  #soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#view.visible) void this.#refresh();
+    }, REDRAW_MS);
+  }
+
+  /** Whether another window wrote something. */
+  async #look(): Promise<void> {
+    const { index } = this.#app.core;
+    await index.update().catch(() => undefined);
+    if (index.status.entries !== this.#seen) await this.#refresh();
+  }
+
+  async #refresh(): Promise<void> {
+    this.#wanted = true;
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    try {
+      while (this.#wanted) await this.#refreshOnce();
+    } catch (error) {
+      this.#app.logger.debug(`Activity: ${messageOf(error)}`);
+    } finally {
+      this.#refreshing = false;
+    }
+  }
+
+  async #refreshOnce(): Promise<void> {
+    this.#wanted = false;
+    const empty = this.#tree.isEmpty();
+    const rows = await this.#tree.refresh();
+    this.#seen = this.#app.core.index.status.entries;
+    // The first row takes the place of the words that there is none.
+    if (empty && !this.#tree.isEmpty()) this.#changed.fire(undefined);
+    else for (const row of rows) this.#changed.fire(row);
+    this.#tell();
+  }
+
+  /** What the user must know beside the rows. */
+  #tell(): void {
+    const { behind } = this.#app.core.index.status;
+    const notes = [
+      behind > BEHIND ? `The record is being read: ${behind.toLocaleString()} entries to go. Older calls follow.` : '',
+      this.#tree.isEmpty() && this.#isFiltered ? 'No call fits the filter.' : '',
+    ].filter((note) => note !== '');
+    const message = notes.join(' ');
+    if ((this.#view.message ?? '') !== message) this.#view.message = message;
+  }
+
+  get #isFiltered(): boolean {
+    return Object.keys(this.#filter).length > 0;
+  }
+
+  #describe(): void {
+    const { server } = this.#filter;
+    const show = () => (this.#view.description = describeFilter(this.#filter, (id) => this.serverLabel(id)) ?? '');
+    show();
+    if (server !== undefined) void this.learnLabels([server]).then(show, () => undefined);
+    setContext(CONTEXT.activityFiltered, this.#isFiltered);
   }
 }
 
-function stateOf({ intent, outcome }: Activity): [icon: string, color: string | undefined, words: string] {
-  if (intent.effect === 'deny') return ['circle-slash', 'problemsWarningIcon.foreground', 'denied'];
-  if (!outcome) return ['loading', undefined, 'running'];
-  const redacted = outcome.findings > 0 ? ', redacted' : '';
-  switch (outcome.result) {
-    case 'ok':
-      return [outcome.findings > 0 ? 'shield' : 'check', outcome.findings > 0 ? 'charts.yellow' : 'charts.green', `ok${redacted}`];
-    case 'denied':
-      return ['circle-slash', 'problemsWarningIcon.foreground', 'stopped'];
-    case 'tool-error':
-    case 'rpc-error':
-      return ['warning', 'charts.yellow', `tool error${redacted}`];
-    case 'upstream-error':
-      return ['error', 'charts.red', 'server failed'];
-    case 'cancelled':
-      return ['circle-slash', undefined, 'cancelled'];
-    case 'closed':
-      return ['circle-slash', 'problemsWarningIcon.foreground', 'ended'];
-  }
+function tooltipOf({ intent, outcome, at }: Activity): vscode.MarkdownString {
+  const [, , words] = stateOf({ intent, outcome });
+  const who = clientLabel({ client: intent.client === 'vscode' ? 'vscode' : 'agent', window: intent.window }, intent.claims['clientName']);
+  const conversation = intent.claims['conversationId'];
+  return new vscode.MarkdownString(
+    [
+      `**${asMarkdownText(visible(intent.tool ?? intent.method))}** of ${asMarkdownText(visible(intent.serverLabel))}`,
+      `${asMarkdownText(words)}: ${asMarkdownText(visible(intent.reason))}`,
+      `By ${asMarkdownText(visible(who))}${intent.workspace === undefined ? '' : ` in ${asMarkdownText(visible(intent.workspace))}`}, ${asMarkdownText(new Date(at).toLocaleString())}${conversation === undefined ? '' : `, conversation ${asMarkdownText(shortConversation(conversation))}`}`,
+      `To ${asMarkdownText(visible(intent.origin))}${intent.credentials.length > 0 ? ` with ${asMarkdownText(visible(intent.credentials.join(', ')))}` : ''}`,
+      outcome ? `${outcome.totalMs} ms, ${intent.requestBytes} bytes out, ${outcome.responseBytes} bytes in` : 'Not finished.',
+      outcome?.error === undefined ? '' : asMarkdownText(visible(outcome.error)),
+    ]
+      .filter((part) => part !== '')
+      .join('\n\n'),
+  );
 }

@@ -25,13 +25,25 @@ const ICONS: Readonly<Record<string, string>> = {
 /** **Credentials**: name, server, state, where it may go, where it comes from, last used. */
 export class CredentialsView extends Rows<Credential> {
   readonly #app: App;
+  readonly #view: vscode.TreeView<Credential>;
 
   constructor(app: App) {
     super();
     this.#app = app;
-    this.own(vscode.window.createTreeView(VIEWS.credentials, { treeDataProvider: this }));
+    this.#view = vscode.window.createTreeView(VIEWS.credentials, { treeDataProvider: this });
+    this.own(this.#view);
     this.redrawOn(app.core.credentials.onDidChange, app.core.servers.onDidChange, app.core.sources.onDidChange);
     this.onRedraw();
+  }
+
+  /** Shows the view and a credential in it. */
+  async reveal(id: string): Promise<void> {
+    const credential = this.getChildren().find((c) => c.id === id);
+    if (credential) await this.#view.reveal(credential, { focus: true, select: true });
+  }
+
+  getParent(): undefined {
+    return undefined;
   }
 
   getChildren(row?: Credential): Credential[] {
