@@ -106,7 +106,7 @@ describe('Agent Activity panel', () => {
       await table.locator('summary').click();
     }
     assert.equal(await frame.locator('.heat .name').count(), 10);
-    await frame.getByLabel('Server').selectOption({ label: 'Files' });
+    await frame.getByLabel('Server', { exact: true }).selectOption({ label: 'Files' });
     await until(async () => (await names(frame)).every((name) => ['read_file', 'list_directory'].includes(name)));
     await window.exec('workbench.action.closeAuxiliaryBar');
     await window.page.locator('.part.auxiliarybar').waitFor({ state: 'hidden' });
@@ -115,11 +115,11 @@ describe('Agent Activity panel', () => {
     await until(async () => (await again.getByRole('radio', { name: '30 d' }).getAttribute('aria-checked')) === 'true');
     assert.equal(
       await again
-        .getByLabel('Server')
+        .getByLabel('Server', { exact: true })
         .evaluate((select) => (select as unknown as { selectedOptions: { text: string }[] }).selectedOptions[0]?.text),
       'Files',
     );
-    await again.getByLabel('Server').selectOption({ label: 'All servers' });
+    await again.getByLabel('Server', { exact: true }).selectOption({ label: 'All servers' });
     await again.getByRole('button', { name: 'Load more' }).click();
     await until(async () => (await names(again)).length === 100);
   });

@@ -16,7 +16,7 @@ const END_COLORS: Readonly<Record<End, readonly [variable: string, fallback: str
   ok: ['--vscode-charts-blue', '#56b4e9'],
   failed: ['--vscode-charts-yellow', '#f0e442'],
   stopped: ['--vscode-charts-purple', '#cc79a7'],
-  denied: ['--vscode-charts-orange', '#e69f00'],
+  denied: ['--vscode-charts-red', '#d55e00'],
 };
 const SERVER_COLORS = [
   ['--vscode-charts-blue', '#56b4e9'],
