@@ -7,7 +7,7 @@ import { remaining, visible } from '../common/text.ts';
 import { reaches, spellOut, termsOf, type ReachContext } from './reach.ts';
 
 /** Arguments that are shown as rows; the rest is in the details. */
-const SHOWN_ARGUMENTS = 6;
+const SHOWN_ARGUMENTS = 5;
 /** Differences inside one argument that are shown below it. */
 const SHOWN_INNER = 3;
 const SHOWN_CHARACTERS = 160;
@@ -122,11 +122,10 @@ function callRows(request: ApprovalRequest, { task }: PromptContext): PromptRow[
       'once',
     ),
     ...(others > 0 ? [choice('check-all', `Allow all ${identical}`, 'the calls that wait and say exactly this', 'all')] : []),
+    // What is narrow stands in front: in a low window the end of the list is out of sight.
+    choice('close', 'Not now', `no, and not asked again about this for ${span(REFUSAL_MS)}`, 'no'),
+    choice('circle-slash', 'Deny', 'from now on; change it in the Grants view', 'deny'),
     ...(lasting ? [choice('clock', 'Allow for 15 minutes', 'this tool, any arguments', 'short')] : []),
-    ...(lasting && principal.workspaceName !== undefined
-      ? [choice('folder', 'Allow in this workspace', end ?? visible(principal.workspaceName, 60), 'workspace')]
-      : []),
-    ...(lasting ? [choice('unlock', 'Always', end ?? 'everywhere, until you revoke it', 'always')] : []),
     ...(canWiden
       ? [
           {
@@ -138,8 +137,10 @@ function callRows(request: ApprovalRequest, { task }: PromptContext): PromptRow[
           } satisfies PromptRow,
         ]
       : []),
-    choice('close', 'Not now', `no, and not asked again about this for ${span(REFUSAL_MS)}`, 'no'),
-    choice('circle-slash', 'Deny', 'from now on; change it in the Grants view', 'deny'),
+    ...(lasting && principal.workspaceName !== undefined
+      ? [choice('folder', 'Allow in this workspace', end ?? visible(principal.workspaceName, 60), 'workspace')]
+      : []),
+    ...(lasting ? [choice('unlock', 'Always', end ?? 'everywhere, until you revoke it', 'always')] : []),
   ];
 }
 

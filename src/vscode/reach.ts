@@ -30,7 +30,7 @@ export function reaches({ task, session, workspaceName, branch }: ReachContext):
   // A task ends everything that is given while it runs; saying “always” beside it would be untrue.
   const open = task === undefined;
   return [
-    { id: 'once', label: 'Once', icon: 'check', description: 'the next call like this', uses: 1 },
+    { id: 'once', label: 'Once', icon: 'check', description: 'this call, or the next like it', uses: 1 },
     { id: 'short', label: '15 minutes', icon: 'clock', description: '', forMs: 15 * MINUTE_MS },
     { id: 'hour', label: '1 hour', icon: 'clock', description: '', forMs: 60 * MINUTE_MS },
     ...(task === undefined

@@ -6,7 +6,7 @@ const BADGE_SCHEME = 'culvert-grant-state';
 
 const MARKS: Readonly<Record<Badge, readonly [mark: string, words: string, color: string | undefined]>> = {
   asks: ['?', 'Asks each time', undefined],
-  denied: ['✕', 'Denied', 'disabledForeground'],
+  denied: ['✕', 'Denied', 'descriptionForeground'],
   partly: ['◐', 'Allowed under conditions', undefined],
 };
 

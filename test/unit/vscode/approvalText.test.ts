@@ -120,7 +120,7 @@ describe('the question about a call', () => {
       argumentRows(JSON.stringify({ ...many, a19: 'new' }), diffArguments(JSON.stringify(many), JSON.stringify({ ...many, a19: 'new' }))),
     );
     assert.ok(rows.includes('a19 | new   (last time 19)'), rows.join('\n'));
-    assert.ok(rows.includes('and 15 more | '), rows.join('\n'));
+    assert.ok(rows.includes('and 16 more | '), rows.join('\n'));
     assert.deepEqual(texts(argumentRows('{"a":', undefined)), ['arguments | {"a":']);
     assert.deepEqual(texts(argumentRows('{}', undefined)), ['no arguments | ']);
   });
