@@ -18,7 +18,7 @@ const WIDTH = 1200;
 const SIDE_BAR_HEIGHT = 760;
 const APPROVAL_HEIGHT = 400;
 /** All pictures together, in bytes. They travel with every clone. */
-const BUDGET_BYTES = 700_000;
+const BUDGET_BYTES = 800_000;
 /** Right edge of the side bar. */
 const SIDE_BAR_RIGHT = 500;
 
