@@ -9,6 +9,7 @@ import { isSigned } from '../../src/audit/export/webhookSink.ts';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { PROJECT_ROOT } from '../harness/paths.ts';
 import { until } from '../harness/until.ts';
+import { Workbench } from '../harness/workbench.ts';
 import { addServer, callAndAnswer, setSetting, told, typed } from './actions.ts';
 
 const EXPORT = 'Export Audit History';
@@ -16,6 +17,11 @@ const EXPORT = 'Export Audit History';
 describe('The audit history', () => {
   const culvert = useCulvert({ upstream: true });
   const runFolder = () => path.dirname(culvert().workspace);
+  const databaseFile = () => {
+    const found = fs.readdirSync(runFolder(), { recursive: true, encoding: 'utf8' }).filter((name) => path.basename(name) === 'culvert.db');
+    assert.equal(found.length, 1);
+    return path.join(runFolder(), found[0] ?? '');
+  };
   const shown = () => culvert().window.eval((api) => api.window.activeTextEditor?.document.getText() ?? '');
   /** The text of the document in front, once it says this. */
   const document = (says: RegExp) =>
@@ -200,9 +206,7 @@ describe('The audit history', () => {
 
   it('that was changed is found out: which entry, and where', async () => {
     const { window } = culvert();
-    const found = fs.readdirSync(runFolder(), { recursive: true, encoding: 'utf8' }).filter((name) => path.basename(name) === 'culvert.db');
-    assert.equal(found.length, 1);
-    const db = new DatabaseSync(path.join(runFolder(), found[0] ?? ''));
+    const db = new DatabaseSync(databaseFile());
     const { seq, n } = db.prepare("SELECT seq, n FROM audit WHERE kind = 'intent' AND tool = 'echo'").get() ?? {};
     db.exec(`UPDATE audit SET body = replace(body, 'on the record', 'off the record') WHERE seq = ${Number(seq)}`);
     db.close();
@@ -213,4 +217,45 @@ describe('The audit history', () => {
     assert.match(text, /It now says: tools\/call echo of Issue Tracker/);
     await told(window, /The audit history was changed: Chain chain-\w+: entry \d+ was changed/);
   });
+
+  // Last of all: the window is gone then.
+  describe('in a damaged file', () => {
+    it('is refused at the start; the file is set aside, not deleted', async function () {
+      this.timeout(120_000);
+      const { window, profile, server, workspace } = culvert();
+      const file = databaseFile();
+      const host = await window.eval(() => process.pid);
+      await window.close();
+      await until(() => !isAlive(host), { what: 'the end of the extension host' });
+      for (const end of ['-wal', '-shm']) fs.rmSync(file + end, { force: true });
+      const opened = fs.openSync(file, 'r+');
+      fs.writeSync(opened, Buffer.alloc(4096, 0xa5), 0, 4096, 0);
+      fs.closeSync(opened);
+      const damaged = fs.readFileSync(file);
+      const again = await Workbench.open(profile, server, { folder: workspace });
+      try {
+        await told(again, /Culvert can’t start, so agents have no access through it\. .* is damaged\./);
+        assert.deepEqual(fs.readFileSync(file), damaged);
+        await again.command('Culvert: Set Damaged Database Aside…');
+        assert.match(await again.dialog('Start Over'), /are kept in .*culvert\.db\.aside-/);
+        await again.statusBarItem(/Culvert/).waitFor();
+        const aside = fs.readdirSync(path.dirname(file)).filter((name) => name.startsWith('culvert.db.aside-') && name.endsWith('Z'));
+        assert.equal(aside.length, 1);
+        assert.deepEqual(fs.readFileSync(path.join(path.dirname(file), aside[0] ?? '')), damaged);
+        await again.command('Culvert: Verify Audit History');
+        await told(again, 'The audit history holds');
+      } finally {
+        await again.close();
+      }
+    });
+  });
 });
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -166,6 +166,17 @@ export function describeExport({ state, destination, behind, behindSince, proble
   }
 }
 
+/** What to say of exports that don't deliver, for a view; empty if all is well. */
+export function exportsBehind(states: readonly ExportState[]): string {
+  return states
+    .flatMap(({ name, state, behindSince, problem }) => {
+      if (state === 'changed') return [`The streaming export ${name} stopped: its setting changed.`];
+      if (state === 'invalid') return [`The streaming export ${name} can’t be used: ${problem ?? ''}.`];
+      return behindSince === undefined ? [] : [`The streaming export ${name} is behind since ${utc(behindSince)}: ${problem ?? ''}`];
+    })
+    .join(' ');
+}
+
 /** Tells the user about exports that are behind, stopped because their setting changed, or can’t be used; each once for each time. */
 export function watchExports(app: App): vscode.Disposable {
   const { exports } = app.core;

@@ -8,6 +8,7 @@ import { visible } from '../../common/text.ts';
 import { clientLabel } from '../../mcp/principal.ts';
 import { setContext } from '../adapters.ts';
 import type { App } from '../app.ts';
+import { exportsBehind } from '../audit/streams.ts';
 import { COMMANDS, CONTEXT, ITEMS, VIEWS } from '../names.ts';
 import { StoredFilter, describeFilter } from './activityFilters.ts';
 import { shortConversation, stateOf, type ActivityRow, type MoreRow } from './activityRows.ts';
@@ -55,6 +56,7 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
       this.#changed,
       { dispose: () => clearInterval(look) },
       app.core.audit.onDidAppend(() => this.#soon()),
+      app.core.exports.onDidChange(() => this.#tell()),
       this.#view.onDidCollapseElement(({ element }) => this.#tree.fold(element)),
       this.#view.onDidChangeVisibility(({ visible: shown }) => {
         if (shown) this.#soon();
@@ -208,6 +210,7 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
     const notes = [
       behind > BEHIND ? `The record is being read: ${behind.toLocaleString()} entries to go. Older calls follow.` : '',
       this.#tree.isEmpty() && this.#isFiltered ? 'No call fits the filter.' : '',
+      exportsBehind(this.#app.core.exports.states()),
     ].filter((note) => note !== '');
     const message = notes.join(' ');
     if ((this.#view.message ?? '') !== message) this.#view.message = message;
