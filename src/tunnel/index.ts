@@ -9,6 +9,7 @@ import type { Placement } from '../credentials/credential.ts';
 import { MemorySecretStore } from '../credentials/memorySecretStore.ts';
 import type { OAuthSettings } from '../credentials/oauth/settings.ts';
 import { stateSecret, typedClient } from '../credentials/oauth/state.ts';
+import { keptFor } from '../credentials/oauth/tokenKeeper.ts';
 import { Secret } from '../credentials/secret.ts';
 import type { SecretStore } from '../credentials/vault.ts';
 import { systemClock, type Clock } from '../common/clock.ts';
@@ -194,6 +195,6 @@ async function addSignIn(core: Core, { settings, clientSecret, assertion }: Head
   const proof = assertion && (await core.credentials.seal('assertion', { kind: 'bearer' }, assertion.origins, new Secret(assertion.value)));
   const source: OAuthSettings = { kind: 'oauth', ...settings, ...(proof ? { assertion: proof.id } : {}) };
   const state = clientSecret !== undefined && settings.client ? typedClient(settings.client, settings.issuer, clientSecret) : undefined;
-  const key = state && { secret: stateSecret(state), origins: [binding] };
+  const key = state && { secret: stateSecret(state), origins: [keptFor(binding)] };
   return (await core.credentials.add('sign-in', { kind: 'bearer' }, [binding], source, key)).id;
 }

@@ -11,7 +11,7 @@ import { OAuthSource, holderOf, type SignInNeed } from '../credentials/oauth/oau
 import { PendingSignIns, type SignInEnd } from '../credentials/oauth/pendingSignIns.ts';
 import type { OAuthSettings } from '../credentials/oauth/settings.ts';
 import { secretsIn, stateSecret, type OAuthState } from '../credentials/oauth/state.ts';
-import { TokenKeeper, namedOrigins } from '../credentials/oauth/tokenKeeper.ts';
+import { TokenKeeper, keptFor, namedOrigins } from '../credentials/oauth/tokenKeeper.ts';
 import type { OAuthWire } from '../credentials/oauth/wire.ts';
 import type { Secret } from '../credentials/secret.ts';
 import type { Sources } from '../credentials/sources.ts';
@@ -186,7 +186,7 @@ export class SignIns implements Disposable {
     const source: OAuthSettings = { ...settings, issuer };
     if (account) source.account = account;
     else delete source.account;
-    const stored = await credentials.replaceSource(credential.id, source, { secret: stateSecret(state), origins: credential.origins });
+    const stored = await credentials.replaceSource(credential.id, source, { secret: stateSecret(state), origins: credential.origins.map(keptFor) });
     if (!stored)
       throw new OAuthFailure(
         'CULVERT_CREDENTIAL_OAUTH_GONE',

@@ -43,6 +43,17 @@ describe('OAuth at a real authorization server', () => {
     for (const token of tokens) assert.doesNotMatch(stored, new RegExp(token));
   });
 
+  it('is given to nobody as a whole who opens values for the server', async () => {
+    const { scene } = await open();
+    const tunnel = await protectedScene.tunnel();
+    await callTool(tunnel);
+    const [credential] = tunnel.core.credentials.list();
+    assert.deepEqual(await tunnel.core.credentials.vault.open(credential?.id ?? '', scene.server.origin), {
+      ok: false,
+      reason: 'other-origin',
+    });
+  });
+
   it('asks for the union of scopes when a call needs more', async () => {
     const { issuer } = await open();
     const tunnel = await protectedScene.tunnel();

@@ -13,6 +13,8 @@ export interface AuthorizationServerOptions {
   readonly clients?: readonly ClientMetadata[];
   readonly dpop?: 'none' | 'nonce' | 'plain';
   readonly registration?: boolean;
+  /** Address of this machine to listen at. Default: 127.0.0.1. */
+  readonly host?: string;
   /** Show the pages of a real provider for signing in and consenting, for a real browser. */
   readonly pages?: boolean;
   readonly configuration?: Partial<Configuration>;
@@ -54,7 +56,7 @@ export class AuthorizationServer {
 
   static async start(resource: () => string, options: AuthorizationServerOptions = {}): Promise<AuthorizationServer> {
     const server = http.createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => server.listen(0, options.host ?? '127.0.0.1', resolve));
     const self = new AuthorizationServer(server);
     self.#provider = self.#configure(resource, options);
     const handle = self.#provider.callback();
@@ -63,7 +65,8 @@ export class AuthorizationServer {
   }
 
   get issuer(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `http://${address}:${port}`;
   }
 
   get provider(): Provider {

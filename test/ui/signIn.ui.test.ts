@@ -16,7 +16,7 @@ class SignInServer {
 
   async start(): Promise<this> {
     await this.server.start();
-    this.issuer = await AuthorizationServer.start(() => this.server.url, { pages: true });
+    this.issuer = await AuthorizationServer.start(() => this.server.url, { pages: true, host: ELSEWHERE });
     this.server.behave = (seen, response) => {
       const metadataUrl = `${this.server.origin}/.well-known/oauth-protected-resource/mcp`;
       if (`${this.server.origin}${seen.url}` === metadataUrl) {
@@ -45,6 +45,9 @@ class SignInServer {
     await this.server.stop();
   }
 }
+
+/** An address of this machine that VS Code does not take for a port of a remote one, which it would forward. */
+const ELSEWHERE = '127.0.0.2';
 
 const RESULTS: Readonly<Record<string, unknown>> = {
   initialize: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'tracker', version: '1' } },

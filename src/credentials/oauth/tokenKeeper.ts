@@ -66,7 +66,7 @@ export class TokenKeeper {
     const { vault } = this.options;
     const unsaved = this.#unsaved.get(holder.id);
     if (unsaved && holder.origins.includes(binding)) return unsaved;
-    const opened = fresh ? await vault.reopen(holder.id, binding) : await vault.open(holder.id, binding);
+    const opened = fresh ? await vault.reopen(holder.id, keptFor(binding)) : await vault.open(holder.id, keptFor(binding));
     if (!opened.ok) {
       if (opened.reason === 'missing') return undefined;
       throw new OAuthFailure(
@@ -94,7 +94,7 @@ export class TokenKeeper {
   async store(holder: Holder, state: OAuthState, before: Held | undefined): Promise<Held> {
     this.#recognise(holder.id, state);
     const held = { state, revision: (before?.revision ?? 0) + 1 };
-    await this.options.vault.seal(holder.id, stateSecret(state), holder.origins, held.revision);
+    await this.options.vault.seal(holder.id, stateSecret(state), holder.origins.map(keptFor), held.revision);
     this.#unsaved.delete(holder.id);
     return held;
   }
@@ -307,6 +307,14 @@ export class TokenKeeper {
       signal.addEventListener('abort', done, { once: true });
     });
   }
+}
+
+/**
+ * What a sign-in is sealed for: not for the origin itself, so that nobody who opens values for a server can send all of it there. Only the
+ * access token ever goes.
+ */
+export function keptFor(binding: string): string {
+  return `sign-in ${binding}`;
 }
 
 /** Origins that the user typed when setting a credential up; the rest is what servers name. */
