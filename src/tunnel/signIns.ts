@@ -186,7 +186,10 @@ export class SignIns implements Disposable {
     const source: OAuthSettings = { ...settings, issuer };
     if (account) source.account = account;
     else delete source.account;
-    const stored = await credentials.replaceSource(credential.id, source, { secret: stateSecret(state), origins: credential.origins.map(keptFor) });
+    const stored = await credentials.replaceSource(credential.id, source, {
+      secret: stateSecret(state),
+      origins: credential.origins.map(keptFor),
+    });
     if (!stored)
       throw new OAuthFailure(
         'CULVERT_CREDENTIAL_OAUTH_GONE',

@@ -65,8 +65,8 @@ export class AuthorizationServer {
   }
 
   get issuer(): string {
-    const { address, port } = this.#server.address() as AddressInfo;
-    return `http://${address}:${port}`;
+    const { address, port, family } = this.#server.address() as AddressInfo;
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
   get provider(): Provider {

@@ -47,7 +47,7 @@ class SignInServer {
 }
 
 /** An address of this machine that VS Code does not take for a port of a remote one, which it would forward. */
-const ELSEWHERE = '127.0.0.2';
+const ELSEWHERE = '::1';
 
 const RESULTS: Readonly<Record<string, unknown>> = {
   initialize: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'tracker', version: '1' } },
