@@ -75,6 +75,8 @@ export const COMMANDS = {
   revokeFindingAccess: 'culvert.revokeFindingAccess',
   markLeaksRead: 'culvert.markLeaksRead',
   reviewLeakDecisions: 'culvert.reviewLeakDecisions',
+  plantCanary: 'culvert.plantCanary',
+  removeCanary: 'culvert.removeCanary',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -128,6 +130,7 @@ export const CONTEXT = {
   hasDenial: 'culvert.hasDenial',
   unreadLeaks: 'culvert.unreadLeaks',
   leakDecisions: 'culvert.leakDecisions',
+  canaries: 'culvert.canaries',
   /** Somebody signed in, or could. */
   hasSignIns: 'culvert.hasSignIns',
   paused: 'culvert.paused',

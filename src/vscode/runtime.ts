@@ -21,6 +21,7 @@ import { Configuration } from './configuration/configuration.ts';
 import { Here } from './configuration/here.ts';
 import { branchOfAll } from './gitBranch.ts';
 import { LeakPrompt } from './leakPrompt.ts';
+import { watchCanaries } from './commands/canaries.ts';
 import { followLeakSettings } from './leakSettings.ts';
 import { GrantDocuments } from './grantDocuments.ts';
 import { CONTEXT } from './names.ts';
@@ -220,6 +221,7 @@ export class Runtime implements vscode.Disposable {
       vscode.window.registerFileDecorationProvider(new WarningDecorations()),
       this.#activity,
       new LeakWarningsView(app),
+      watchCanaries(app, this.#documents),
       this.#credentials,
       new SignInReminder(app),
       vscode.window.registerUriHandler(new SignInUriHandler(() => this.#app)),

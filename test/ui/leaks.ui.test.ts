@@ -103,6 +103,28 @@ describe('Leak Warnings', () => {
     await window.clearNotifications();
   });
 
+  it('raises the alarm when a canary turns up, and names the way it took', async () => {
+    const { window } = culvert();
+    await window.command('Culvert: Plant Canary…');
+    await window.pick('API key', { title: /Plant Canary \(1/ });
+    await window.inputBox('bait in the attic', { title: /Plant Canary \(2/ });
+    await window.pick('The clipboard', { title: /Plant Canary \(3/ });
+    await window.notification('The canary “bait in the attic” is on the clipboard').waitFor();
+    const bait = await window.eval((api) => api.env.clipboard.readText());
+    assert.ok(bait.length > 10);
+    const { ok, text } = await call(window, tool('echo').id, { message: bait });
+    assert.equal(ok, false);
+    assert.ok(!text.includes('canary') && !text.includes('attic'), 'whoever took the bait does not learn that it was one');
+    await window.notification(/The canary “bait in the attic” that you planted turned up in a call to Issue Tracker/).waitFor();
+    await leaks().row('Canary “bait in the attic” in a call').waitFor();
+    await window.clearNotifications();
+    await window.command('Culvert: Remove Canary…');
+    await window.quickInputWith('Remove Canary');
+    await window.page.locator('.quick-input-list .monaco-list-row').first().click();
+    await window.page.locator('.quick-input-action .monaco-button').first().click();
+    await until(async () => !(await paletteCommands(window)).includes('Remove Canary…'), { what: 'no canary to be left' });
+  });
+
   it('revokes access where a leak came from', async () => {
     const { window } = culvert();
     await leaks().contextMenu(FOUND, 'Revoke Access');

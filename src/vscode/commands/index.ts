@@ -15,6 +15,7 @@ import type { GrantsView } from '../views/grantsView.ts';
 import type { FindingRow, LeakRow } from '../views/leakWarningsView.ts';
 import { filterActivity } from './activity.ts';
 import { findTool, revoke, revokeRow, setRow, toggleToolAccess } from './access.ts';
+import { plantCanary, removeCanary } from './canaries.ts';
 import { allowTool, allowedBy } from './allowTool.ts';
 import { editGrant } from './editGrant.ts';
 import { explainLastDenial } from './explain.ts';
@@ -151,6 +152,8 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
     [COMMANDS.revokeFindingAccess]: withApp((app, row?: LeakRow) => revokeFindingAccess(app, row)),
     [COMMANDS.markLeaksRead]: withApp((app) => app.core.findings.markRead()),
     [COMMANDS.reviewLeakDecisions]: withApp((app) => reviewLeakDecisions(app)),
+    [COMMANDS.plantCanary]: withApp((app) => plantCanary(app)),
+    [COMMANDS.removeCanary]: withApp((app) => removeCanary(app)),
   };
   return vscode.Disposable.from(
     ...Object.entries(handlers).map(([id, handler]) =>

@@ -1,4 +1,5 @@
 import { visible } from '../../common/text.ts';
+import type { Finding } from '../../mcp/finding.ts';
 import type { StoredFinding } from '../../inspection/findingLog.ts';
 import type { LeakDecision } from '../../inspection/leakDecisions.ts';
 
@@ -62,7 +63,7 @@ export function placeOf(finding: StoredFinding, server: string): string {
 }
 
 /** What a finding means and what can be done about it: sentences for a tooltip or a dialog, without the value. */
-export function explainFinding(finding: StoredFinding, server: string, rule?: RuleNote): readonly string[] {
+export function explainFinding(finding: Finding, server: string, rule?: RuleNote): readonly string[] {
   const subject = visible(finding.subject, 80);
   const form = finding.form === '' || finding.form === 'as is' ? '' : `, written in ${finding.form}`;
   const where = finding.path === undefined || finding.path === '' ? '' : ` It stood at ${visible(finding.path, 120)} of the message.`;
@@ -121,7 +122,7 @@ export function explainFinding(finding: StoredFinding, server: string, rule?: Ru
   ];
 }
 
-function doneWords({ action }: StoredFinding, toAgent: boolean): string {
+function doneWords({ action }: Finding, toAgent: boolean): string {
   switch (action) {
     case 'redacted':
       return 'Culvert took it out before the agent saw it.';

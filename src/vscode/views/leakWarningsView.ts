@@ -42,7 +42,12 @@ export class LeakWarningsView extends Rows<LeakRow> {
     this.#app = app;
     this.#view = vscode.window.createTreeView(VIEWS.leaks, { treeDataProvider: this, showCollapseAll: true });
     this.own(this.#view);
-    this.redrawOn(app.core.findings.onDidChange, app.core.servers.onDidChange, app.core.leaks.decisions.onDidChange);
+    this.redrawOn(
+      app.core.findings.onDidChange,
+      app.core.servers.onDidChange,
+      app.core.leaks.decisions.onDidChange,
+      app.core.leaks.canaries.onDidChange,
+    );
     this.onRedraw();
   }
 
@@ -70,6 +75,7 @@ export class LeakWarningsView extends Rows<LeakRow> {
       unread > 0 ? { value: unread, tooltip: `${unread} unread leak ${unread === 1 ? 'warning' : 'warnings'}` } : undefined;
     void vscode.commands.executeCommand('setContext', CONTEXT.unreadLeaks, unread > 0);
     void vscode.commands.executeCommand('setContext', CONTEXT.leakDecisions, leaks.decisions.list().length > 0);
+    void vscode.commands.executeCommand('setContext', CONTEXT.canaries, leaks.canaries.list().length > 0);
   }
 
   #read(): readonly LeakRow[] {
