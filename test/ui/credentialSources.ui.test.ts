@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { useCulvert } from '../harness/openCulvert.ts';
+import { FakeVault } from '../support/fakeVault.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { addServer, call, chooseStart, complaint, openViews, step, told } from './actions.ts';
 import { McpPeer } from './mcpPeer.ts';
@@ -100,6 +101,47 @@ describe('Credentials from elsewhere', () => {
     assert.equal(lastSent(), 'Bearer session-token-of-mila-2');
     await window.tree('Credentials').waitDescription('Wiki credential', /from culvert-test session of Mila/);
     assert.match(await window.tree('Credentials').tooltip('Wiki credential'), /Scopes: wiki.read/);
+  });
+
+  it('a HashiCorp Vault: its token goes there alone, the field to the server', async () => {
+    const { window } = culvert();
+    const vault = await new FakeVault().start();
+    const key = ['token', 'for', 'the', 'vault'].join('-');
+    const value = ['value', 'in', 'the', 'vault'].join('-');
+    vault.tokens.add(key);
+    vault.kv.set('secret/team/wiki', { token: value });
+    good.add(value);
+    try {
+      await window.tree('Credentials').inlineAction('Wiki credential', 'Replace Credential');
+      await window.pick('Let it come from elsewhere', { title: 'Replace Wiki credential' });
+      await window.quickInputWith('HashiCorp Vault or OpenBao');
+      await window.pick('HashiCorp Vault or OpenBao');
+      await window.quickInputWith('The address of the Vault.');
+      await window.inputBox('http://vault.example.com', { submit: false });
+      await complaint(window, /Plain http:\/\/ is for this machine only/);
+      await window.inputBox(vault.address);
+      await window.quickInputWith('The namespace.');
+      await window.inputBox('');
+      await window.quickInputWith('With AppRole');
+      await window.pick('With a token');
+      await window.quickInputWith('The token.');
+      await window.inputBox(key);
+      await window.quickInputWith('A stored secret');
+      await window.pick('A stored secret');
+      await window.quickInputWith('Mount and path of the secret.');
+      await window.inputBox('secret/team/wiki');
+      await window.quickInputWith('The field that holds the value.');
+      await window.inputBox('token');
+      await told(window, 'Wiki credential was replaced. The next call uses it.');
+      assert.deepEqual(await call(window, await window.startMcp(/_look$/)), { ok: true, text: 'look done' });
+      assert.equal(lastSent(), `Bearer ${value}`);
+      assert.deepEqual([...new Set(vault.seen.map((seen) => seen.token))], [key]);
+      await window.clearNotifications();
+      await window.tree('Credentials').inlineAction('Wiki credential', 'Test Credential');
+      await told(window, /Wiki credential works: .* Vault takes the token \(policies default, reader/);
+    } finally {
+      await vault.stop();
+    }
   });
 
   it('Add Credential puts one more beside', async () => {

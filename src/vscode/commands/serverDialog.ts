@@ -29,7 +29,8 @@ import { challengeOf } from '../../credentials/oauth/challenge.ts';
 import type { App } from '../app.ts';
 import { settings } from '../adapters.ts';
 import { askChoice, askText, type Choice, type StepPlace, type StepResult } from '../steps.ts';
-import { askSource, trialValue, type SourceDraft } from './sourceDialog.ts';
+import { askSource, trialValue } from './sourceDialog.ts';
+import type { SourceDraft } from './sourceSteps.ts';
 
 /** Where a server is, in the words of the dialog. */
 export type Reach = 'url' | 'command' | 'ssh-command' | 'ssh-url';

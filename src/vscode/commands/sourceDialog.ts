@@ -2,24 +2,18 @@ import * as vscode from 'vscode';
 import { newId } from '../../common/identifiers.ts';
 import { visible } from '../../common/text.ts';
 import { describePlacement, type Credential, type Placement } from '../../credentials/credential.ts';
-import { refuseValue } from '../../credentials/injection.ts';
-import { Secret } from '../../credentials/secret.ts';
+import type { Secret } from '../../credentials/secret.ts';
 import { CredentialError, type Resolved } from '../../credentials/source.ts';
 import { SourceSpec, type OutputFormat, type SpecOf } from '../../credentials/sourceSpec.ts';
 import { isSourceConfirmed, sourceDigest } from '../../credentials/sources/command.ts';
 import { PRESETS, refuseAnswer, type Preset } from '../../credentials/sources/presets.ts';
-import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/vault.ts';
 import { bindingOf, type UpstreamPlace } from '../../mcp/server.ts';
 import { formatCommandLine, parseCommandLine } from '../../upstream/commandLine.ts';
 import type { App } from '../app.ts';
 import { sessionProviders, signIn } from '../sessionSource.ts';
-import { askChoice, askText, type Choice, type StepPlace, type StepResult } from '../steps.ts';
-
-/** A source as the dialog gathers it: what is stored of it, and what it needs itself, such as the token for a Vault. */
-export interface SourceDraft {
-  readonly spec: SourceSpec;
-  readonly key?: Secret;
-}
+import { askChoice, type Choice, type StepPlace, type StepResult } from '../steps.ts';
+import { inOrder, issue, line, type SourceDraft } from './sourceSteps.ts';
+import { askVault } from './vaultDialog.ts';
 
 /** Signing in has a dialog of its own. */
 type Kind = Exclude<SourceSpec['kind'], 'oauth'>;
@@ -77,43 +71,6 @@ export async function askSource(place: StepPlace, before: SourceDraft | undefine
 
 function isHere({ value }: Choice<Kind>): boolean {
   return value !== 'keyring' || process.platform === 'linux';
-}
-
-/** What a dialog gathers, step by step. */
-type Ask = () => Promise<StepResult<unknown>>;
-
-/** Asks one thing after the other; back goes to the one before. */
-async function inOrder(...asks: readonly Ask[]): Promise<'done' | 'back' | 'cancel'> {
-  for (let at = 0; at < asks.length;) {
-    const result = await (asks[at] as Ask)();
-    if (result.kind === 'cancel') return 'cancel';
-    at += result.kind === 'back' ? -1 : 1;
-    if (at < 0) return 'back';
-  }
-  return 'done';
-}
-
-/** A line of text that is kept where it was typed. */
-function line(
-  place: StepPlace,
-  into: Record<string, string>,
-  name: string,
-  prompt: string,
-  placeholder: string,
-  refuse: (value: string) => string | undefined,
-  password = false,
-): Ask {
-  return async () => {
-    const result = await askText(place, {
-      prompt,
-      placeholder,
-      value: password ? '' : (into[name] ?? ''),
-      password,
-      validate: (value) => (password && value === '' && into[name] !== undefined ? undefined : refuse(value.trim())),
-    });
-    if (result.kind === 'value' && !(password && result.value === '')) into[name] = result.value.trim();
-    return result;
-  };
 }
 
 async function askDetails(place: StepPlace, kind: Kind, before: SourceDraft | undefined): Promise<StepResult<SourceDraft>> {
@@ -298,121 +255,8 @@ export async function confirmSource(spec: SpecOf<'command'>): Promise<SpecOf<'co
   return choice === 'Run' ? { ...spec, confirmed: sourceDigest(spec) } : undefined;
 }
 
-async function askVault(
-  place: StepPlace,
-  before: (SourceDraft & { readonly spec: SpecOf<'hashicorp-vault'> }) | undefined,
-): Promise<StepResult<SourceDraft>> {
-  const spec = before?.spec;
-  const typed: Record<string, string> = {
-    address: spec?.address ?? '',
-    namespace: spec?.namespace ?? '',
-    roleId: spec?.login.method === 'approle' ? spec.login.roleId : '',
-    mount: spec?.login.method === 'approle' ? spec.login.mount : 'approle',
-    path: spec ? (spec.secret.engine === 'kv2' ? `${spec.secret.mount}/${spec.secret.path}` : spec.secret.path) : '',
-    field: spec?.secret.field ?? '',
-  };
-  let method: 'token' | 'approle' = spec?.login.method ?? 'token';
-  let engine: 'kv2' | 'grant' | 'task' | 'window' = spec?.secret.engine === 'dynamic' ? spec.secret.endsWith : 'kv2';
-  let key = before?.key;
-  const make = (): unknown => {
-    const { address, namespace, roleId, mount, path = '', field } = typed;
-    const [first = '', ...rest] = path.split('/');
-    return {
-      kind: 'hashicorp-vault',
-      address: address?.replace(/\/+$/, ''),
-      ...(namespace === '' ? {} : { namespace }),
-      login: method === 'token' ? { method } : { method, mount, roleId },
-      secret:
-        engine === 'kv2' ? { engine, mount: first, path: rest.join('/'), field } : { engine: 'dynamic', path, field, endsWith: engine },
-    };
-  };
-  const check =
-    (name: string, ...parts: string[]) =>
-    (value: string) =>
-      issue(Object.assign(make() as object, name === 'address' ? { address: value } : {}), ...parts);
-  const text = (name: string, prompt: string, placeholder: string, refuse: (value: string) => string | undefined) =>
-    line(place, typed, name, prompt, placeholder, refuse);
-  const needed = (value: string) => (value === '' ? 'Enter something.' : undefined);
-  const end = await inOrder(
-    text('address', 'The address of the Vault.', 'https://vault.example.com:8200', check('address', 'address')),
-    text('namespace', 'The namespace. Empty: none.', 'team-a', () => undefined),
-    async () => {
-      const result = await askChoice<'token' | 'approle'>(
-        place,
-        'How does Culvert log in there?',
-        [
-          { label: 'With a token', description: 'sealed in the system’s keyring, for that address only', value: 'token' },
-          { label: 'With AppRole', description: 'a role id, and a secret id that is sealed', value: 'approle' },
-        ],
-        method,
-      );
-      if (result.kind === 'value') method = result.value;
-      return result;
-    },
-    async () => (method === 'approle' ? text('roleId', 'The role id.', '', needed)() : { kind: 'value', value: undefined }),
-    async () => {
-      const result = await askText(place, {
-        prompt: `${method === 'token' ? 'The token' : 'The secret id'}. It is stored in the system’s keyring and sent to ${typed['address'] ?? ''} only.${key ? ' Leave empty to keep what you entered before.' : ''}`,
-        placeholder: key ? 'entered' : 'paste it here',
-        password: true,
-        validate: (value) =>
-          key && value === ''
-            ? undefined
-            : refuseValue(value, { kind: 'bearer' }, { min: MIN_SECRET_CHARACTERS, max: MAX_SECRET_CHARACTERS }),
-      });
-      if (result.kind === 'value' && result.value !== '') key = new Secret(result.value);
-      return result;
-    },
-    async () => {
-      const result = await askChoice<typeof engine>(
-        place,
-        'What does it give?',
-        [
-          { label: 'A stored secret', description: 'KV version 2', value: 'kv2' },
-          {
-            label: 'A secret made for a while',
-            description: 'given back with the last grant for the server',
-            detail: 'database, aws, rabbitmq …',
-            value: 'grant',
-          },
-          { label: 'A secret made for a task', description: 'given back when the task ends', value: 'task' },
-          { label: 'A secret made for this window', description: 'given back when the window closes', value: 'window' },
-        ],
-        engine,
-      );
-      if (result.kind === 'value') engine = result.value;
-      return result;
-    },
-    async () =>
-      text(
-        'path',
-        engine === 'kv2' ? 'Mount and path of the secret.' : 'Path that makes it.',
-        engine === 'kv2' ? 'secret/team/github' : 'database/creds/readonly',
-        (path) => (engine === 'kv2' && !path.includes('/') ? 'Enter mount and path, such as secret/github.' : needed(path)),
-      )(),
-    text('field', 'The field that holds the value.', 'token', needed),
-  );
-  if (end !== 'done') return { kind: end };
-  const parsed = SourceSpec.safeParse(make());
-  if (!parsed.success || !key) {
-    void vscode.window.showWarningMessage(
-      parsed.success ? 'The token is missing.' : (parsed.error.issues[0]?.message ?? 'That is no Vault.'),
-    );
-    return { kind: 'back' };
-  }
-  return { kind: 'value', value: { spec: parsed.data, key } };
-}
-
 function ended(end: 'done' | 'back' | 'cancel', make: () => unknown): StepResult<SourceDraft> {
   return end === 'done' ? { kind: 'value', value: { spec: SourceSpec.parse(make()) } } : { kind: end };
-}
-
-/** What is wrong with a part of a source, in words. */
-function issue(spec: unknown, ...path: readonly string[]): string | undefined {
-  const parsed = SourceSpec.safeParse(spec);
-  if (parsed.success) return undefined;
-  const found = parsed.error.issues.find((i) => path.every((part, at) => i.path[at] === part));
-  return found && (found.message || 'That can’t be used.');
 }
 
 function refuseField(field: string): string | undefined {
