@@ -3,6 +3,7 @@ import { messageOf } from '../common/errors.ts';
 import { visible } from '../common/text.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { canOpen, type Proposal } from '../credentials/oauth/codeFlow.ts';
+import { parametersOf } from '../credentials/oauth/callbackQuery.ts';
 import { OAuthFailure, shownHost } from '../credentials/oauth/failure.ts';
 import { holderOf } from '../credentials/oauth/oauthSource.ts';
 import { openCallback } from '../tunnel/signIns.ts';
@@ -189,16 +190,6 @@ export class SignInUriHandler implements vscode.UriHandler {
     // Whoever sent the browser out says the same; if that window is closed, nobody else would.
     if (credential) app.logger.info(`${credential.name} was signed in.`);
   }
-}
-
-/** Parameters of a query that VS Code has decoded already: decoding twice would change a plus or a percent sign. */
-export function parametersOf(query: string): URLSearchParams {
-  const parameters = new URLSearchParams();
-  for (const pair of query.split('&')) {
-    const at = pair.indexOf('=');
-    if (at > 0) parameters.append(pair.slice(0, at), pair.slice(at + 1));
-  }
-  return parameters;
 }
 
 function stopOf(token: vscode.CancellationToken): AbortController {
