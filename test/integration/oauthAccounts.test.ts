@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import type { Credential } from '../../src/credentials/credential.ts';
+import type { HeadlessTunnel } from '../../src/tunnel/index.ts';
+import { ProtectedScene, callTool } from '../support/protectedScene.ts';
+import { recordText } from '../support/tunnels.ts';
+
+describe('OAuth accounts', () => {
+  let scene: ProtectedScene;
+  let tunnel: HeadlessTunnel;
+  const settings = { grant: 'code', scopes: ['openid', 'mcp:read'] } as const;
+  const signal = AbortSignal.timeout(60_000);
+  beforeEach(async () => {
+    scene = await ProtectedScene.open();
+    tunnel = await scene.tunnel({ signIn: { settings } });
+    assert.equal(await callTool(tunnel), 'done');
+  });
+  afterEach(() => scene.close());
+
+  /** A sign-in as the editor does it, at a redirect URI that the test reads itself. */
+  const signIn = async (credential: Credential, purpose: Record<string, string> = {}): Promise<Credential | undefined> => {
+    const { signIns } = tunnel.core;
+    assert.ok(credential.source?.kind === 'oauth');
+    const proposal = await signIns.propose(new URL(scene.scene.server.url), credential.source, signal, { credential });
+    const { url } = await signIns.start(credential, proposal, 'http://127.0.0.1:1/callback', signal, purpose);
+    const landed = await scene.issuer.visit(url);
+    assert.ok(landed);
+    return signIns.complete(landed.searchParams, signal);
+  };
+  const only = (): Credential => {
+    const [credential] = tunnel.core.credentials.list();
+    assert.ok(credential);
+    return credential;
+  };
+
+  it('know who signed in, and keep another account out of a sign-in', async () => {
+    const credential = only();
+    assert.deepEqual(credential.source?.kind === 'oauth' && credential.source.account, { subject: 'ada', label: 'ada' });
+    scene.issuer.account = 'bob';
+    const given = scene.issuer.given.length;
+    await assert.rejects(signIn(credential), /You signed in as bob, but “sign-in” is for ada\. Nothing was changed/);
+    // What bob was given is taken back, and ada's goes on.
+    assert.equal(await scene.issuer.find(scene.issuer.given[given] ?? '', scene.scene.server.url), undefined);
+    assert.equal(await callTool(tunnel, 2), 'done');
+    assert.equal(scene.seen?.account, 'ada');
+    assert.match(recordText(tunnel), /sign-in-failed/);
+  });
+
+  it('are chosen for a workspace, and only among those that are bound to the same place', async () => {
+    const { core } = tunnel;
+    const [server] = core.servers.list();
+    assert.ok(server);
+    scene.issuer.account = 'bob';
+    const source = { kind: 'oauth', ...settings } as const;
+    const second = await core.credentials.add('second', { kind: 'bearer' }, [scene.scene.server.origin], source);
+    await signIn(second, { account: 'any' });
+    core.accounts.choose(server.id, 'workspace-a', second.id);
+    assert.deepEqual(core.accounts.for(server, 'workspace-a'), [second.id]);
+    assert.deepEqual(core.accounts.for(server, 'workspace-b'), server.credentials);
+    const elsewhere = await core.credentials.add('elsewhere', { kind: 'bearer' }, ['https://other.example'], source);
+    core.accounts.choose(server.id, 'workspace-b', elsewhere.id);
+    assert.deepEqual(core.accounts.for(server, 'workspace-b'), server.credentials);
+    core.accounts.choose(server.id, 'workspace-a', undefined);
+    assert.deepEqual(core.accounts.for(server, 'workspace-a'), server.credentials);
+  });
+
+  it('a sign-in is finished once, and only by its own state', async () => {
+    const { signIns } = tunnel.core;
+    const credential = only();
+    assert.ok(credential.source?.kind === 'oauth');
+    const proposal = await signIns.propose(new URL(scene.scene.server.url), credential.source, signal, { credential });
+    const { url, id } = await signIns.start(credential, proposal, 'http://127.0.0.1:1/callback', signal);
+    const landed = await scene.issuer.visit(url);
+    assert.ok(landed);
+    assert.equal(await signIns.complete(new URLSearchParams({ code: 'x', state: 'guessed' }), signal), undefined);
+    const ended = signIns.pending.ended(id, signal);
+    assert.ok(await signIns.complete(landed.searchParams, signal));
+    assert.deepEqual(await ended, { ok: true });
+    assert.equal(await signIns.complete(landed.searchParams, signal), undefined);
+  });
+});
