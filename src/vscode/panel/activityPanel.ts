@@ -87,7 +87,7 @@ export class ActivityPanel implements vscode.WebviewViewProvider, vscode.Disposa
         case 'list': {
           if (!app) return;
           const { rowsOf } = await import('./panelData.ts');
-          this.#post({ kind: 'rows', serial: data.serial, ...(await rowsOf(app.core.index, data)) });
+          this.#post({ kind: 'rows', serial: data.serial, more: data.before !== undefined, ...(await rowsOf(app.core.index, data)) });
         }
       }
     } catch (error) {

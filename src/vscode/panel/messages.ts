@@ -91,7 +91,14 @@ export type Summary = z.infer<typeof Summary>;
 /** To the panel. */
 export const ToPanel = z.discriminatedUnion('kind', [
   Summary,
-  z.object({ kind: z.literal('rows'), serial: z.number(), rows: z.array(Row).check(z.maxLength(MAX_ROWS)), next: z.optional(z.number()) }),
+  /** `more`: they follow those that are shown. */
+  z.object({
+    kind: z.literal('rows'),
+    serial: z.number(),
+    more: z.boolean(),
+    rows: z.array(Row).check(z.maxLength(MAX_ROWS)),
+    next: z.optional(z.number()),
+  }),
   /** Something was called: ask again. */
   z.object({ kind: z.literal('changed') }),
   z.object({ kind: z.literal('failed'), serial: z.number(), message: text(1_000) }),

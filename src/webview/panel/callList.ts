@@ -46,6 +46,7 @@ export class CallList {
   clear(): void {
     this.#rows = [];
     this.#next = undefined;
+    this.#more.hidden = true;
   }
 
   focus(): void {

@@ -29,7 +29,6 @@ let serial = 0;
 let summary: Summary | undefined;
 let asked = false;
 let stale = false;
-let appending = false;
 let focusList = false;
 
 const send = (message: FromPanel) => vscode.postMessage(message);
@@ -53,7 +52,6 @@ const timeline = new Timeline({
 const calls = new CallList({
   onOpen: (exchange) => send({ kind: 'open', exchange }),
   onMore: (before) => {
-    appending = true;
     send({ kind: 'list', serial, range: shownRange(), before, ...server() });
   },
 });
@@ -146,8 +144,7 @@ window.addEventListener('message', ({ data }: MessageEvent<unknown>) => {
       return;
     case 'rows':
       if (message.serial !== serial) return;
-      calls.show(message.rows, message.next, appending);
-      appending = false;
+      calls.show(message.rows, message.next, message.more);
       if (focusList) calls.focus();
       focusList = false;
       return;

@@ -113,7 +113,7 @@ describe('panel', () => {
     assert.ok(chosen.servers.some(({ id }) => id === 'srv-1'));
     const range = { from: 0, to: clock.now() + 1 };
     const first = await rowsOf(index, { kind: 'list', serial: 1, range });
-    assert.ok(ToPanel.safeParse({ kind: 'rows', serial: 1, ...first }).success);
+    assert.ok(ToPanel.safeParse({ kind: 'rows', serial: 1, more: false, ...first }).success);
     assert.equal(first.rows.length, PAGE);
     const next = await rowsOf(index, { kind: 'list', serial: 1, range, before: first.next });
     assert.notEqual(next.rows[0]?.exchange, first.rows.at(-1)?.exchange);
