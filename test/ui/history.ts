@@ -33,7 +33,8 @@ const TOOLS: readonly PastTool[] = [
 export function writeHistory({ server }: Culvert, days: number): number {
   const db = new DatabaseSync(databaseOf(server.runFolder), { timeout: 5_000 });
   let seed = 11;
-  const random = (below: number) => (seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31) % below;
+  // The low bits of such a generator repeat soon.
+  const random = (below: number) => Math.floor((seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31) / 2 ** 10) % below;
   const bag = TOOLS.flatMap((tool) => Array.from({ length: tool.weight }, () => tool));
   const insert = db.prepare(
     'INSERT INTO audit (chain, n, at, kind, exchange, server, tool, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',

@@ -119,13 +119,17 @@ export class Timeline {
     );
     this.#drawSelection();
     this.#legend.replaceChildren(
-      ...names.map((name, at) =>
-        element(
-          'li',
-          { title: this.#by === 'decision' ? END_WORDS[END_NAMES[at] ?? 'ok'].help : name },
-          swatch(fills[at] ?? palette.text),
-          name,
-        ),
+      ...names.flatMap((name, at) =>
+        sums.some((values) => (values[at] ?? 0) > 0)
+          ? [
+              element(
+                'li',
+                { title: this.#by === 'decision' ? END_WORDS[END_NAMES[at] ?? 'ok'].help : name },
+                swatch(fills[at] ?? palette.text),
+                name,
+              ),
+            ]
+          : [],
       ),
     );
     const now = Date.now();
