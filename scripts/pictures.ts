@@ -5,22 +5,28 @@
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { openCulvert } from '../test/harness/openCulvert.ts';
+import { openCulvert, type Culvert } from '../test/harness/openCulvert.ts';
 import { PROJECT_ROOT } from '../test/harness/paths.ts';
 import { until } from '../test/harness/until.ts';
 import type { Workbench } from '../test/harness/workbench.ts';
 import { addServer, advance, answer, call, openViews, question, setSetting } from '../test/ui/actions.ts';
+import { writeHistory } from '../test/ui/history.ts';
 import { McpPeer, type PeerTool } from '../test/ui/mcpPeer.ts';
 import { build } from './build.ts';
 
 const TARGET = path.join(PROJECT_ROOT, 'media/readme');
 const WIDTH = 1200;
 const SIDE_BAR_HEIGHT = 760;
+const REVIEW_HEIGHT = 660;
 const APPROVAL_HEIGHT = 400;
 /** All pictures together, in bytes. They travel with every clone. */
-const BUDGET_BYTES = 800_000;
+const BUDGET_BYTES = 1_350_000;
 /** Right edge of the side bar. */
 const SIDE_BAR_RIGHT = 500;
+/** The same where the editor and the side panel need room beside it. */
+const NARROW_SIDE_BAR_RIGHT = 350;
+/** Days that the side panel has to show. */
+const PAST_DAYS = 29;
 
 /** Name in the file and theme in the settings. */
 const THEMES = { dark: 'Default Dark Modern', light: 'Default Light Modern', contrast: 'Default High Contrast' } as const;
@@ -77,6 +83,8 @@ try {
   await eachTheme(culvert.window, 'approval', APPROVAL_HEIGHT);
   await widen(culvert.window);
   await eachTheme(culvert.window, 'widening', APPROVAL_HEIGHT, ['dark']);
+  await review(culvert);
+  await eachTheme(culvert.window, 'activity', REVIEW_HEIGHT);
 } finally {
   await culvert.close();
   await peer.stop();
@@ -92,7 +100,7 @@ async function fill(window: Workbench, workspace: string): Promise<void> {
   await addServer(window, { label: 'Issue Tracker', url: peer.url.replace('127.0.0.1', 'localhost'), secret: token });
   await openViews(window, 'Grants', 'Activity', 'Leak Warnings', 'Credentials');
   await window.startMcp(/_get_issue$/);
-  await widenSideBar(window);
+  await dragSideBar(window, SIDE_BAR_RIGHT);
 
   const calls: [tool: string, input: object, choice: string | undefined][] = [
     ['search_issues', { query: 'label cut off' }, 'Always'],
@@ -116,12 +124,12 @@ async function fill(window: Workbench, workspace: string): Promise<void> {
 }
 
 /** Drags the edge of the side bar. */
-async function widenSideBar({ page }: Workbench): Promise<void> {
+async function dragSideBar({ page }: Workbench, to: number): Promise<void> {
   const box = await page.locator('.part.sidebar').boundingBox();
   if (!box) throw new Error('The side bar is not shown.');
   await page.mouse.move(box.x + box.width, SIDE_BAR_HEIGHT / 2);
   await page.mouse.down();
-  await page.mouse.move(SIDE_BAR_RIGHT, SIDE_BAR_HEIGHT / 2, { steps: 10 });
+  await page.mouse.move(to, SIDE_BAR_HEIGHT / 2, { steps: 10 });
   await page.mouse.up();
 }
 
@@ -141,6 +149,25 @@ async function ask(window: Workbench): Promise<void> {
 async function widen(window: Workbench): Promise<void> {
   await advance(window, 'create_issue', 'Allow some like this…');
   await advance(window, 'create_issue', 'project “parcel-desk”, anything else');
+}
+
+/** Shows what was done: the tree, the record of a call, and the pictures of a month. */
+async function review(shown: Culvert): Promise<void> {
+  const { window } = shown;
+  await window.escape();
+  await window.exec('culvert.answerWaiting');
+  await answer(window, 'create_issue', 'Deny');
+  await window.exec('workbench.action.closeAllEditors');
+  writeHistory(shown, PAST_DAYS);
+  await openViews(window, 'Activity');
+  await dragSideBar(window, NARROW_SIDE_BAR_RIGHT);
+  await window.exec('culvert.showPanel');
+  const panel = await window.webview();
+  await panel.getByRole('radio', { name: '30 d' }).click();
+  await panel.locator('.heat .cell').first().waitFor();
+  await panel.locator('.section[data-name="calls"] > summary').click();
+  await window.tree('Activity').select('show_webhooks');
+  await window.editor.locator('.codelens-decoration').first().waitFor();
 }
 
 /** Takes one picture in each of these themes. */

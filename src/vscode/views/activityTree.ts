@@ -253,7 +253,7 @@ export class ActivityTree {
     const rows = newest.map((day) => {
       const row = this.#days.find(({ from }) => from === day.from);
       if (row) row.face = keepSame(row.face, dayFace(day, this.#now(), row.face.expanded === true));
-      return row ?? this.#dayRow(day, true);
+      return row ?? this.#dayRow(day, day === newest[0]);
     });
     const oldest = newest.at(-1)?.from ?? Number.POSITIVE_INFINITY;
     this.#days = [...rows, ...this.#days.filter(({ from }) => from < oldest)];

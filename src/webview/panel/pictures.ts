@@ -23,7 +23,7 @@ export function heatPicture({ tools, moreTools }: Summary, tables: Tables): Node
       element('span', { class: 'name', title: `${tool} of ${server}` }, tool),
       ...hours.map((calls, hour) =>
         element('span', {
-          class: `cell level${level(calls, most)}`,
+          class: `cell level${level(calls, most)}${hour % 6 === 0 ? ' line' : ''}`,
           title: `${tool}, ${hour}:00 to ${hour + 1}:00: ${plural(calls, 'call', 'calls')}`,
         }),
       ),
