@@ -14,6 +14,8 @@ import {
 
 /** Age at which the temporary form of a capability file belongs to nobody any more, milliseconds. */
 const TEMPORARY_MS = 60_000;
+/** A socket that is younger may be one that a starting window has bound and does not listen at yet, milliseconds. */
+const FRESH_SOCKET_MS = 5_000;
 
 /** Where a window's socket and capability files lie. */
 export interface RuntimeFolder {
@@ -68,8 +70,9 @@ export async function sweepRuntimeFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);
-    if (name.endsWith('.sock') && lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true && !(await answers(path)))
-      rmSync(path, { force: true });
+    const stat = name.endsWith('.sock') ? lstatSync(path, { throwIfNoEntry: false }) : undefined;
+    if (stat?.isSocket() !== true || Date.now() - stat.mtimeMs < FRESH_SOCKET_MS) continue;
+    if (!(await answers(path))) rmSync(path, { force: true });
   }
 }
 
