@@ -93,6 +93,8 @@ describe('Agent Activity panel', () => {
     await frame.getByRole('radio', { name: '30 d' }).click();
     const total = calls.toLocaleString('en-US');
     await until(async () => (await frame.locator('.number strong').first().innerText()) === total, { what: `${total} calls` });
+    // The tree has every day, too, though the index got them bit by bit.
+    await window.tree('Activity').row('Yesterday').waitFor();
     for (const [name, count] of [
       ['calls over time', 20],
       ['calls by tool and hour of the day', 10],

@@ -117,9 +117,9 @@ export class ActivityPanel implements vscode.WebviewViewProvider, vscode.Disposa
     const index = this.#app()?.core.index;
     if (!index || this.#view?.visible !== true) return;
     await index.update().catch(() => undefined);
-    const { entries } = index.status;
-    if (entries === this.#seen) return;
-    this.#seen = entries;
+    const indexed = index.status.entries - index.status.behind;
+    if (indexed === this.#seen) return;
+    this.#seen = indexed;
     this.#tell();
   }
 

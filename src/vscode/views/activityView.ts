@@ -36,7 +36,9 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
   #timer: NodeJS.Timeout | undefined;
   #refreshing = false;
   #wanted = false;
+  /** How far the index was at the last look, and whether it lacked something. */
   #seen = -1;
+  #wasBehind = false;
   #filter: ActivityFilter;
 
   readonly onDidChangeTreeData = this.#changed.event;
@@ -87,7 +89,10 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
   async getChildren(row?: ActivityRow): Promise<ActivityRow[]> {
     try {
       const rows = await this.#tree.children(row);
-      if (row === undefined) this.#tell();
+      if (row === undefined) {
+        this.#wasBehind ||= this.#app.core.index.status.behind > 0;
+        this.#tell();
+      }
       return rows;
     } catch (error) {
       this.#app.logger.warn(`Activity: ${messageOf(error)}`);
@@ -177,7 +182,7 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
   async #look(): Promise<void> {
     const { index } = this.#app.core;
     await index.update().catch(() => undefined);
-    if (index.status.entries !== this.#seen) await this.#refresh();
+    if (this.#indexed !== this.#seen) await this.#refresh();
   }
 
   async #refresh(): Promise<void> {
@@ -196,8 +201,13 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
   async #refreshOnce(): Promise<void> {
     this.#wanted = false;
     const empty = this.#tree.isEmpty();
-    const rows = await this.#tree.refresh();
-    this.#seen = this.#app.core.index.status.entries;
+    const { index } = this.#app.core;
+    // Days that the index did not have yet may lie between those that it had.
+    const caughtUp = this.#wasBehind && index.status.behind === 0;
+    if (caughtUp) this.#tree.reset();
+    const rows = caughtUp ? [undefined] : await this.#tree.refresh();
+    this.#wasBehind = index.status.behind > 0;
+    this.#seen = this.#indexed;
     // The first row takes the place of the words that there is none.
     if (empty && !this.#tree.isEmpty()) this.#changed.fire(undefined);
     else for (const row of rows) this.#changed.fire(row);
@@ -214,6 +224,12 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
     ].filter((note) => note !== '');
     const message = notes.join(' ');
     if ((this.#view.message ?? '') !== message) this.#view.message = message;
+  }
+
+  /** How far the index is. */
+  get #indexed(): number {
+    const { entries, behind } = this.#app.core.index.status;
+    return entries - behind;
   }
 
   get #isFiltered(): boolean {
