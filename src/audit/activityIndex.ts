@@ -192,9 +192,9 @@ export class ActivityIndex implements Disposable {
     const days: ActivityDay[] = [];
     let before = page.before ?? Number.MAX_SAFE_INTEGER;
     while (days.length < page.limit) {
-      const newest = (await this.#ask(`SELECT at FROM call WHERE at < ? AND ${where} ORDER BY at DESC LIMIT 1`, before, ...values))[0]?.[
-        'at'
-      ];
+      const newest = (
+        await this.#ask(`SELECT at FROM call INDEXED BY call_at WHERE at < ? AND ${where} ORDER BY at DESC LIMIT 1`, before, ...values)
+      )[0]?.['at'];
       if (newest === undefined) break;
       const date = new Date(Number(newest));
       const from = new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
@@ -202,7 +202,7 @@ export class ActivityIndex implements Disposable {
       const to = new Date(date.getFullYear(), date.getMonth(), date.getDate() + 1).getTime();
       const row = (
         await this.#ask(
-          `SELECT count(*) AS calls, sum(effect = 'deny') AS denied, sum(findings > 0) AS findings FROM call WHERE at >= ? AND at < ? AND ${where}`,
+          `SELECT count(*) AS calls, sum(effect = 'deny') AS denied, sum(findings > 0) AS findings FROM call INDEXED BY call_at WHERE at >= ? AND at < ? AND ${where}`,
           from,
           to,
           ...values,
@@ -220,7 +220,7 @@ export class ActivityIndex implements Disposable {
     const { where, values } = conditionOf(filter);
     const rows = await this.#ask(
       `SELECT client, name, conversation, count(*) AS calls, sum(effect = 'deny') AS denied, sum(findings > 0) AS findings, min(at) AS first, max(at) AS last
-       FROM call WHERE ${where} GROUP BY client, name, conversation ORDER BY last DESC LIMIT 1000`,
+       FROM call INDEXED BY call_at WHERE ${where} GROUP BY client, name, conversation ORDER BY last DESC LIMIT 1000`,
       ...values,
     );
     return rows.map((row) => ({

@@ -12,7 +12,7 @@ export interface IndexPlace {
 }
 
 /** Version of {@link INDEX_SCHEMA}. An index of another version is made anew. */
-export const INDEX_VERSION = 2;
+export const INDEX_VERSION = 3;
 
 /**
  * The index is a file of its own, so that filling it never holds up a call. Everything in it can be made again from the record. `rollup`
@@ -26,7 +26,7 @@ CREATE TABLE call (
   server TEXT NOT NULL, tool TEXT, effect TEXT NOT NULL, result TEXT, findings INTEGER NOT NULL DEFAULT 0, bucket INTEGER, outcome INTEGER
 ) STRICT;
 CREATE INDEX call_exchange ON call (exchange);
-CREATE INDEX call_at ON call (at, client, name, conversation, effect, findings, tool);
+CREATE INDEX call_at ON call (at, client, name, conversation, effect, findings, tool, server, result);
 CREATE INDEX call_server ON call (server, tool, seq);
 CREATE INDEX call_tool ON call (tool, seq);
 CREATE INDEX call_findings ON call (seq) WHERE findings > 0;

@@ -21,8 +21,10 @@ export const PAGE = 100;
 export const DAYS = 7;
 /** Calls that a search shows at first and with every “Load more”. */
 const FOUND = 100;
-/** How long a search goes on until it says what it has, milliseconds. */
-const SEARCH_MS = 1_500;
+/** How long a conversation is read, milliseconds. */
+const FILL_MS = 1_500;
+/** How long a search goes on until it says what it has, milliseconds: some hundred thousand calls. */
+const SEARCH_MS = 5_000;
 /** Conversations of the newest day that are open from the start. */
 const OPEN_CONVERSATIONS = 3;
 /** Days that live changes can still concern. */
@@ -228,7 +230,7 @@ export class ActivityTree {
 
   /** Reads on until the limit is reached. */
   async #fill(row: ConversationRow, calls: Calls): Promise<void> {
-    const until = this.#now() + SEARCH_MS;
+    const until = this.#now() + FILL_MS;
     do {
       const page = await this.#page(this.#filterOf(row), calls.limit - calls.rows.length, calls.next ?? calls.rows.at(-1)?.seq);
       calls.rows.push(...page.calls.map((call) => callRow(row, call)));
