@@ -32,6 +32,8 @@ describe('Activity tree', () => {
     await window.pick('Denied', { title: 'Server Failed' });
     await activity.waitLabels(['Today', 'VS Code', 'get-sum']);
     await description(window).getByText('denied', { exact: true }).waitFor();
+    // The browser writes a little later; a reload right away would be faster than any user.
+    await until(() => stored(window, 'culvert.activityFilter'), { what: 'the filter in the browser’s storage' });
     await window.reload();
     await openViews(window, 'Activity');
     await activity.waitLabels(['Today', 'VS Code', 'get-sum']);
@@ -105,3 +107,24 @@ describe('Activity tree', () => {
     await activity.row('get-sum').waitFor();
   });
 });
+
+/** Whether the state of this window's workspace, as the browser keeps it, names this. */
+async function stored({ page }: Workbench, text: string): Promise<boolean> {
+  // As text: it runs in the page, where other globals exist than the ones this file is checked against.
+  return page.evaluate<boolean>(`(async () => {
+    for (const { name } of await indexedDB.databases()) {
+      if (!name.startsWith('vscode-web-state-db-')) continue;
+      const values = await new Promise((resolve) => {
+        const request = indexedDB.open(name);
+        request.onerror = () => resolve([]);
+        request.onsuccess = () => {
+          const all = request.result.transaction('ItemTable').objectStore('ItemTable').getAll();
+          all.onsuccess = () => { request.result.close(); resolve(all.result); };
+          all.onerror = () => { request.result.close(); resolve([]); };
+        };
+      });
+      if (values.some((value) => String(value).includes(${JSON.stringify(text)}))) return true;
+    }
+    return false;
+  })()`);
+}

@@ -78,7 +78,7 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
     this.#tree.filter = this.#filter;
     this.#describe();
     this.#changed.fire(undefined);
-    await this.#state.update(FILTER_KEY, Object.keys(this.#filter).length > 0 ? this.#filter : undefined);
+    await this.#state.update(FILTER_KEY, this.#isFiltered ? this.#filter : undefined);
   }
 
   /** Shows a page more. */
