@@ -8,8 +8,9 @@ describe('OAuth accounts', () => {
   let scene: ProtectedScene;
   let tunnel: HeadlessTunnel;
   const settings = { grant: 'code', scopes: ['openid', 'mcp:read'] } as const;
-  const signal = AbortSignal.timeout(60_000);
+  let signal: AbortSignal;
   beforeEach(async () => {
+    signal = AbortSignal.timeout(60_000);
     scene = await ProtectedScene.open();
     tunnel = await scene.tunnel({ signIn: { settings } });
     assert.equal(await callTool(tunnel), 'done');
