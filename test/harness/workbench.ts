@@ -19,6 +19,9 @@ const UI_TIMEOUT_MS = 15_000;
 const OPEN_TIMEOUT_MS = 60_000;
 
 /** The vscode API, as handed to {@link Workbench.eval}. */
+/** How long the palette may take to show a command before it is opened again, in milliseconds. */
+const PALETTE_RETRY_MS = 4_000;
+
 export type VSCodeApi = typeof vscode;
 
 /** A VS Code window. */
@@ -164,13 +167,24 @@ export class Workbench {
 
   /** Runs a command through the palette by its full title, with the category ("Culvert: Add Server..."). */
   async command(title: string): Promise<void> {
-    await this.page.keyboard.press('F1');
-    const input = this.quickInput.locator('input.input').first();
-    await input.waitFor();
-    await input.fill(`>${title}`);
     // The palette also lists similar commands.
     const label = this.page.locator('.label-name', { hasText: new RegExp(`^${escapePattern(title)}$`) });
-    await this.quickInput.locator('.quick-input-list .monaco-list-row').filter({ has: label }).first().click();
+    const row = this.quickInput.locator('.quick-input-list .monaco-list-row').filter({ has: label }).first();
+    // An open palette does not notice that a command became available: opened again, it does.
+    const chosen = async () => {
+      await this.page.keyboard.press('F1');
+      const input = this.quickInput.locator('input.input').first();
+      await input.waitFor();
+      await input.fill(`>${title}`);
+      return row.click({ timeout: PALETTE_RETRY_MS }).then(
+        () => true,
+        async () => {
+          await this.escape();
+          return false;
+        },
+      );
+    };
+    await until(chosen, { what: `the command ${title} in the palette` });
   }
 
   /** Titles that the palette offers for a text. Closes the palette. */

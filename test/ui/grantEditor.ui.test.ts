@@ -15,17 +15,19 @@ const TOOLS: readonly PeerTool[] = [
 
 /** Replaces a part of the open document, as typing would. */
 async function replace(window: Workbench, from: string, to: string): Promise<void> {
-  const found = await window.eval(
-    async (api, change) => {
-      const editor = api.window.activeTextEditor;
-      const at = editor?.document.getText().indexOf(change.from) ?? -1;
-      if (!editor || at < 0) return false;
-      const range = new api.Range(editor.document.positionAt(at), editor.document.positionAt(at + change.from.length));
-      return editor.edit((edit) => edit.replace(range, change.to));
-    },
-    { from, to },
-  );
-  assert.ok(found, `no ${from} in the document`);
+  // The extension host hears of an editor a little after it is drawn.
+  const change = () =>
+    window.eval(
+      async (api, change) => {
+        const editor = api.window.activeTextEditor;
+        const at = editor?.document.getText().indexOf(change.from) ?? -1;
+        if (!editor || at < 0) return false;
+        const range = new api.Range(editor.document.positionAt(at), editor.document.positionAt(at + change.from.length));
+        return editor.edit((edit) => edit.replace(range, change.to));
+      },
+      { from, to },
+    );
+  await until(change, { what: `${from} in the document` });
 }
 
 describe('Grants, edited and explained', () => {

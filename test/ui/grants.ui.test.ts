@@ -5,14 +5,32 @@ import { addServer, answer, call, openViews, paletteCommands, question, reached,
 /** What the agent hears of a tool that was just taken away: from Culvert, or from VS Code, once that has noticed. */
 const GONE = /Culvert denied this call|was not contributed/;
 /** What the palette offers always. */
-const ALWAYS = ['Add Server…', 'Import MCP Servers…', 'Show Log', 'Verify Audit History'];
+const ALWAYS = [
+  'Add Server…',
+  'Create Evidence Report…',
+  'Export Audit History…',
+  'Filter Activity…',
+  'Import Audit Export for Review…',
+  'Import MCP Servers…',
+  'Lift Legal Hold…',
+  'Place Legal Hold…',
+  'Plant Canary…',
+  'Set Export Secret…',
+  'Show Agent Activity',
+  'Show Log',
+  'Start Streaming Export…',
+  'Stop Streaming Export…',
+  'Verify Audit History',
+];
 /** What it offers beside that once there is a server with tools and a credential. */
 const WITH_SERVER = [
+  'Add Credential…',
   'Allow Tool for…',
   'Edit Grant…',
   'Edit Server…',
   'Find Tool…',
   'Forget Credential…',
+  'Hand Secrets Between Tools…',
   'Remove Server…',
   'Replace Credential…',
   'Review Access…',

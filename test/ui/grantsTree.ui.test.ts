@@ -111,7 +111,7 @@ describe('Grants, from server to grant', () => {
     const grants = window.tree('Grants');
     await grants.contextMenu('Prompts', 'Allow Tool for…');
     const dialog = await window.quickInputWith('Allow prompts');
-    assert.match(await dialog.innerText(), /1 hour\s*allow prompts, until \d\d:\d\d/);
+    assert.match(await dialog.innerText(), /1 hour\s*allow prompts, until (\w+ \d+ )?\d\d:\d\d/);
     await window.pick('1 hour', { title: 'Allow prompts' });
     await grants.waitDescription('Prompts', 'allowed, 60 min left');
   });
