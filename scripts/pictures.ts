@@ -166,6 +166,7 @@ async function review(shown: Culvert): Promise<void> {
   await panel.getByRole('radio', { name: '30 d' }).click();
   await panel.locator('.heat .cell').first().waitFor();
   await panel.locator('.section[data-name="calls"] > summary').click();
+  await window.tree('Activity').row('Load more').waitFor();
   await window.tree('Activity').select('show_webhooks');
   await window.editor.locator('.codelens-decoration').first().waitFor();
 }

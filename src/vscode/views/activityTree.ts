@@ -258,7 +258,10 @@ export class ActivityTree {
       return row ?? this.#dayRow(day, day === newest[0]);
     });
     const oldest = newest.at(-1)?.from ?? Number.POSITIVE_INFINITY;
-    this.#days = [...rows, ...this.#days.filter(({ from }) => from < oldest)];
+    // A past day that came up, with an index that catches up for instance, may not be the only one.
+    const past = rows.slice(1).some((row) => !this.#days.includes(row));
+    this.#days = past ? rows : [...rows, ...this.#days.filter(({ from }) => from < oldest)];
+    if (past) await this.#loadDays();
     for (const row of this.#days)
       row.face = keepSame(row.face, {
         ...row.face,

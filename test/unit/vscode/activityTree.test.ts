@@ -165,6 +165,25 @@ describe('ActivityTree', () => {
     assert.equal((await tree.children())[1], day);
   });
 
+  it('shows past days that came up later, all of them', async () => {
+    await call({ tool: 'now' });
+    await tree.children();
+    const now = clock.now();
+    for (const days of [5, 3, 1]) {
+      clock.setWallClock(now - days * DAY_MS);
+      await call({ tool: `${days} days ago` });
+    }
+    clock.setWallClock(now);
+    const [today] = await tree.children();
+    assert.deepEqual(await tree.refresh(), [undefined]);
+    const days = await tree.children();
+    assert.deepEqual(
+      days.map((row) => row.kind === 'day' && Math.round((now - row.from) / DAY_MS)),
+      [0, 1, 3, 5],
+    );
+    assert.equal(days[0], today);
+  });
+
   it('lets go of what is folded, and does not grow with live calls', async () => {
     const newest = claims('c1');
     for (let i = 0; i < PAGE; i++) await call({ ...newest, tool: `t${i}` });
