@@ -25,6 +25,16 @@ export class LegalHold {
     this.#clock = clock;
   }
 
+  /** Fires when {@link list} may say something else. */
+  get onDidChange(): SignedCollection<Hold>['onDidChange'] {
+    return this.#holds.onDidChange;
+  }
+
+  /** Notices what other windows changed. */
+  refresh(): void {
+    this.#holds.refresh();
+  }
+
   isHeld(): boolean {
     return this.#holds.rows().size > 0 || this.#holds.tampering().length > 0;
   }

@@ -195,6 +195,7 @@ export class RecordKeeping implements Disposable {
   /** Notices what other windows changed. */
   refresh(): void {
     this.exports.refresh();
+    this.hold.refresh();
   }
 
   dispose(): void {

@@ -128,6 +128,10 @@ export const CONTEXT = {
   /** Something was called; something was denied. */
   hasCalls: 'culvert.hasCalls',
   hasDenial: 'culvert.hasDenial',
+  /** A legal hold is in place; a streaming export runs; one names a secret. */
+  hasHolds: 'culvert.hasHolds',
+  exportsRun: 'culvert.exportsRun',
+  exportSecrets: 'culvert.exportSecrets',
   unreadLeaks: 'culvert.unreadLeaks',
   leakDecisions: 'culvert.leakDecisions',
   canaries: 'culvert.canaries',

@@ -10,7 +10,7 @@ import { useCulvert } from '../harness/openCulvert.ts';
 import { PROJECT_ROOT } from '../harness/paths.ts';
 import { until } from '../harness/until.ts';
 import { Workbench } from '../harness/workbench.ts';
-import { addServer, callAndAnswer, setSetting, told, typed } from './actions.ts';
+import { addServer, callAndAnswer, paletteCommands, setSetting, told, typed } from './actions.ts';
 
 const EXPORT = 'Export Audit History';
 
@@ -32,6 +32,11 @@ describe('The audit history', () => {
       },
       { what: `a document that says ${String(says)}` },
     );
+  /** Resolves once the palette offers a command, or does so no more. */
+  const offered = (command: string, is: boolean) =>
+    until(async () => (await paletteCommands(culvert().window)).includes(command) === is, {
+      what: `the palette ${is ? 'with' : 'without'} ${command}`,
+    });
   const details = async (notification: string | RegExp, button: string, says: RegExp) => {
     await told(culvert().window, notification);
     await culvert().window.clickNotification(notification, button);
@@ -148,10 +153,12 @@ describe('The audit history', () => {
     await window.command('Culvert: Place Legal Hold…');
     await window.inputBox('Case 2026-17', { title: 'Place Legal Hold' });
     await told(window, 'The audit history is held');
+    await offered('Lift Legal Hold…', true);
     await window.command('Culvert: Lift Legal Hold…');
     await window.pick('Case 2026-17', { title: 'Lift Legal Hold' });
     assert.match(await window.dialog('Lift'), /Case 2026-17/);
     await told(window, 'The legal hold was lifted');
+    await offered('Lift Legal Hold…', false);
   });
 
   describe('streamed to a receiver', () => {
@@ -196,10 +203,12 @@ describe('The audit history', () => {
       await until(async () => acts.some((act) => act.startsWith('export-changed started: webhook')), { what: 'the first delivery' });
       assert.ok(acts.includes('call'));
       assert.ok(acts.some((act) => act.startsWith('setting-changed [] →')));
+      await offered('Stop Streaming Export…', true);
       await window.command('Culvert: Stop Streaming Export…');
       await window.pick('siem', { title: 'Stop Streaming Export' });
       await told(window, 'siem was stopped');
       assert.equal(acts.at(-1), 'export-changed stopped');
+      await offered('Stop Streaming Export…', false);
       assert.equal(unsigned, 0);
     });
   });

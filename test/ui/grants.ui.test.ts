@@ -12,14 +12,11 @@ const ALWAYS = [
   'Filter Activity…',
   'Import Audit Export for Review…',
   'Import MCP Servers…',
-  'Lift Legal Hold…',
   'Place Legal Hold…',
   'Plant Canary…',
-  'Set Export Secret…',
   'Show Agent Activity',
   'Show Log',
   'Start Streaming Export…',
-  'Stop Streaming Export…',
   'Verify Audit History',
 ];
 /** What it offers beside that once there is a server with tools and a credential. */

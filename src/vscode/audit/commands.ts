@@ -5,6 +5,7 @@ import type { RecordDocuments } from '../recordDocument.ts';
 import { createEvidenceReport } from './evidence.ts';
 import { exportAudit, importAudit } from './exportHistory.ts';
 import { liftHold, placeHold } from './holds.ts';
+import { tellPalette } from './palette.ts';
 import { recordSettings } from './settingsOnRecord.ts';
 import { setExportSecret, startExport, stopExport, watchExports } from './streams.ts';
 import { verifyAudit } from './verify.ts';
@@ -38,6 +39,7 @@ export function auditCommands(
 /** What goes on around the record while a window is open: settings are recorded, exports run, and the user hears of what went wrong. */
 export function keepRecord(app: App): vscode.Disposable {
   const watching = watchExports(app);
+  const palette = tellPalette(app);
   const warnings = app.core.record.onDidWarn((text) => void vscode.window.showWarningMessage(text));
-  return vscode.Disposable.from(watching, warnings, recordSettings(app));
+  return vscode.Disposable.from(watching, palette, warnings, recordSettings(app));
 }
