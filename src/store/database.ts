@@ -259,6 +259,12 @@ function asStoreError(error: unknown, path: string): StoreError {
   }
   if (number === 13)
     return new StoreError('CULVERT_STORE_FULL', `The disk that holds ${path} is full. Free some space and try again.`, cause);
+  if (number === 10)
+    return new StoreError(
+      'CULVERT_STORE_FAILED',
+      `${path} can't be read or written: ${messageOf(error)}. Look whether its disk has room and works, then try again.`,
+      cause,
+    );
   if (number === 8 || number === 14 || codeOf(error) === 'EACCES' || codeOf(error) === 'EROFS' || codeOf(error) === 'EPERM') {
     return new StoreError('CULVERT_STORE_UNWRITABLE', `${path} can't be written. Give your user write access to it and its folder.`, cause);
   }
