@@ -11,6 +11,7 @@ import { Access } from '../authorization/access.ts';
 import type { Call } from '../authorization/decide.ts';
 import { describeGrant, instant } from '../authorization/grant.ts';
 import { Approvals, type Approver } from '../authorization/approvals.ts';
+import { WorkspaceAnswers } from '../configuration/workspaceAnswers.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import { Handovers } from '../credentials/handovers.ts';
 import type { Secret } from '../credentials/secret.ts';
@@ -97,6 +98,8 @@ export class Core implements Disposable {
   readonly signIns: SignIns;
   /** Which of several accounts a workspace uses. */
   readonly accounts: AccountChoices;
+  /** What the user said about the servers that workspaces name. */
+  readonly workspaceAnswers: WorkspaceAnswers;
   /** Secrets that go from one tool to another without the model seeing them. */
   readonly handovers: Handovers;
   readonly catalog: ToolCatalog;
@@ -135,6 +138,7 @@ export class Core implements Disposable {
     const proxies = () => options.proxies?.() ?? process.env;
     this.#store.add(wireSources({ servers, access, credentials, sources, clock: options.clock, proxies }));
     this.accounts = new AccountChoices(db, key, generations, credentials);
+    this.workspaceAnswers = new WorkspaceAnswers(db, key, generations);
     const wires = this.#store.add(new OAuthWires({ servers: this.servers, proxies: options.proxies }));
     this.signIns = this.#store.add(
       new SignIns({
@@ -349,6 +353,7 @@ export class Core implements Disposable {
       this.access,
       this.credentials,
       this.accounts,
+      this.workspaceAnswers,
       this.handovers,
       this.catalog,
       ...this.leaks.signedParts,

@@ -21,6 +21,11 @@ export const SSH_READY_TIMEOUT_MS = 30_000;
 /** Where the system does not tell that the socket is there, it is tried this often, milliseconds. */
 const READY_CHECK_MS = 100;
 
+/**
+ * SSH has this long to end by itself after it was asked to, milliseconds. A signal can pass it by: it looks for one, and then sleeps until
+ * the next sign of life is due, some seconds later.
+ */
+const SIGTERM_WAIT_MS = 2_000;
 /** After the end of SSH, its last words are waited for this long, milliseconds. */
 const EXIT_DRAIN_MS = 500;
 
@@ -58,8 +63,10 @@ export class SshUpstream implements Upstream {
   async send(request: UpstreamRequest): Promise<UpstreamResponse> {
     const forward = await this.#open();
     const http = this.#http;
-    if (!http || this.#disposed || request.signal.aborted)
+    if (this.#disposed || request.signal.aborted)
       throw new UpstreamError('CULVERT_UPSTREAM_ABORTED', 'request', 'The request was given up.');
+    // It ended as soon as it was there.
+    if (!http) throw forward.ended ?? new UpstreamError('CULVERT_UPSTREAM_ABORTED', 'request', 'The request was given up.');
     const refusals = forward.refusals;
     try {
       return await http.send(request);
@@ -125,6 +132,8 @@ export class SshUpstream implements Upstream {
       throw error;
     }
     this.#restarts.worked();
+    // Let go, or ended, in the meantime.
+    if (this.#disposed || this.#forward !== forward || forward.ended) return forward;
     this.#http = this.#connect(forward.socketPath, `${this.#options.url.host} on ${this.#options.destination}`);
     return forward;
   }
@@ -145,6 +154,8 @@ class SshForward implements Disposable {
   ended: UpstreamError | undefined;
   readonly #folder: string;
   readonly #child: ChildProcess;
+  readonly #clock: Clock;
+  #kill: Disposable | undefined;
 
   constructor({ label, destination, url, program, environment, clock, logger }: SshOptions, onEnd: () => void) {
     if (process.platform === 'win32')
@@ -153,6 +164,7 @@ class SshForward implements Disposable {
         'ssh',
         'On Windows SSH can’t forward a private socket. Set the server up as a command over SSH instead.',
       );
+    this.#clock = clock;
     this.#folder = mkdtempSync(join(Buffer.byteLength(tmpdir()) < MAX_SOCKET_PATH_BYTES - 30 ? tmpdir() : '/tmp', 'culvert-ssh-'));
     this.socketPath = join(this.#folder, 's');
     const port = url.port || (url.protocol === 'https:' ? '443' : '80');
@@ -181,6 +193,7 @@ class SshForward implements Disposable {
     const finish = (error: UpstreamError) => {
       if (this.ended) return;
       this.ended = error;
+      this.#kill?.dispose();
       forget();
       // A ProxyCommand may still be there.
       killGroup(child, 'SIGTERM');
@@ -223,7 +236,9 @@ class SshForward implements Disposable {
   }
 
   dispose(): void {
-    if (!this.ended) killGroup(this.#child, 'SIGTERM');
+    if (this.ended || this.#kill) return;
+    killGroup(this.#child, 'SIGTERM');
+    this.#kill = this.#clock.after(SIGTERM_WAIT_MS, () => killGroup(this.#child, 'SIGKILL'));
   }
 }
 

@@ -67,10 +67,10 @@ describe(`over SSH${NO_SSHD === undefined ? '' : ` (not run: ${NO_SSHD})`}`, fun
     tunnels.push(tunnel);
     return tunnel;
   };
-  const upstreamTo = (place: UpstreamPlace): ChannelUpstream | SshUpstream => {
+  const upstreamTo = (place: UpstreamPlace, ssh = far.program): ChannelUpstream | SshUpstream => {
     const upstream = openUpstream(
       { label: 'Far', upstream: place },
-      { proxies: {}, logger: log, clock: systemClock, clientKey: async () => undefined, redact: (text) => text, ssh: far.program },
+      { proxies: {}, logger: log, clock: systemClock, clientKey: async () => undefined, redact: (text) => text, ssh },
     );
     assert.ok(upstream instanceof ChannelUpstream || upstream instanceof SshUpstream);
     upstreams.push(upstream);
@@ -348,6 +348,17 @@ describe(`over SSH${NO_SSHD === undefined ? '' : ` (not run: ${NO_SSHD})`}`, fun
         readdirSync(homedir()).filter((name) => name.startsWith('culvert-test-')),
         [],
       );
+    });
+
+    it('is let go although SSH takes no notice of it', async () => {
+      // What is ignored at the start of a program stays ignored: OpenSSH itself sees to that.
+      const { file, args } = far.program;
+      const deaf = { file: 'sh', args: ['-c', `trap '' TERM; exec ${file} "$@"`, 'sh', ...args] };
+      const upstream = upstreamTo({ kind: 'http', url: server.url, ssh: 'devbox' }, deaf);
+      assert.equal((await upstream.send(post(server.url, rpc('ping')))).status, 200);
+      upstream.dispose();
+      await upstream.settled();
+      await ended(sshProcesses());
     });
 
     it('is let go in the middle of a start', async () => {

@@ -58,7 +58,7 @@ export class Configuration implements vscode.Disposable {
     const lenses = new ServerLenses(app, here, this.#texts);
     this.#drift = new DriftWatch(here, app.logger, (path) => this.#texts.ignores(vscode.Uri.file(path)));
     this.#warnings = new DriftWarnings(this.#drift, this.#reviews, (entry) => this.routeEntry(entry));
-    this.#workspaceServers = new WorkspaceServers(app, here.memory.user);
+    this.#workspaceServers = new WorkspaceServers(app);
     const help = new ReferenceHelp(app, this.#texts);
     this.#subscriptions.push(
       this.#reviews,

@@ -22,16 +22,7 @@ import { askText, single } from '../steps.ts';
 import { describeCommandWhole } from './importServers.ts';
 
 const TITLE = 'Culvert: Seal';
-/** Answers about workspace files, by folder. */
-const ANSWERS = 'culvert.workspaceFiles';
-const MAX_ANSWERS = 500;
 const SETTLE_MS = 500;
-
-interface Answer {
-  /** Of what the file wants; another wish is asked about anew. */
-  readonly digest: string;
-  readonly trusted: boolean;
-}
 
 interface Wish {
   readonly folder: string;
@@ -45,14 +36,12 @@ interface Wish {
  */
 export class WorkspaceServers implements vscode.Disposable {
   readonly #app: App;
-  readonly #answers: vscode.Memento;
   readonly #subscriptions: vscode.Disposable[];
   #timer: NodeJS.Timeout | undefined;
   #asking = false;
 
-  constructor(app: App, answers: vscode.Memento) {
+  constructor(app: App) {
     this.#app = app;
-    this.#answers = answers;
     const watcher = vscode.workspace.createFileSystemWatcher(`**/${WORKSPACE_FILE}`);
     const soon = () => this.#soon();
     this.#subscriptions = [
@@ -106,7 +95,7 @@ export class WorkspaceServers implements vscode.Disposable {
           ...(answer === true ? [] : ['Never']),
         );
         if (choice === 'Never') {
-          await this.#remember(wish, false);
+          this.#remember(wish, false);
           await this.#show();
         }
         if (choice === 'Review…' || choice === 'Seal…') await this.sealMissing();
@@ -141,14 +130,11 @@ export class WorkspaceServers implements vscode.Disposable {
   }
 
   #answerTo({ folder, digest }: Wish): boolean | undefined {
-    const answer = this.#answers.get<Record<string, Answer>>(ANSWERS, {})[folder];
-    return answer?.digest === digest ? answer.trusted : undefined;
+    return this.#app.core.workspaceAnswers.to(folder, digest);
   }
 
-  async #remember({ folder, digest }: Wish, trusted: boolean): Promise<void> {
-    const old = Object.entries(this.#answers.get<Record<string, Answer>>(ANSWERS, {})).filter(([path]) => path !== folder);
-    const answer: Answer = { digest, trusted };
-    await this.#answers.update(ANSWERS, Object.fromEntries([...old, [folder, answer]].slice(-MAX_ANSWERS)));
+  #remember({ folder, digest }: Wish, trusted: boolean): void {
+    this.#app.core.workspaceAnswers.remember(folder, { digest, trusted, at: Date.now() });
   }
 
   /** Wanted servers that are not there: everywhere, or for this workspace, at exactly that place. */
@@ -169,7 +155,7 @@ export class WorkspaceServers implements vscode.Disposable {
       'Set Up',
       'Never',
     );
-    if (choice !== undefined) await this.#remember(wish, choice === 'Set Up');
+    if (choice !== undefined) this.#remember(wish, choice === 'Set Up');
     return choice === 'Set Up';
   }
 
