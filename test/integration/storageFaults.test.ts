@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, chmodSync, chownSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { appendFileSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { StoreError } from '../../src/common/errors.ts';
 import { MemorySecretStore } from '../../src/credentials/memorySecretStore.ts';
 import type { HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { send, toolCall } from '../support/agent.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { withoutWriteAccess } from '../support/rights.ts';
 import { newScene, type Scene } from '../support/tunnels.ts';
 
 const IS_LINUX = process.platform === 'linux';
 const IS_ROOT = process.getuid?.() === 0;
-/** Whoever has no rights at all. */
-const NOBODY = 65_534;
 
 /** A disk that can be filled up, and made one that can only be read. Both are undone by what they return. */
 interface Disk {
@@ -74,19 +73,7 @@ function limitedFolder(): Disk {
       limit(`--fsize=${Math.max(0, ...logs.map((file) => statSync(file).size))}:`);
       return () => void limit(`--fsize=${before}:`);
     },
-    readOnly() {
-      const modes = all().map((file) => [file, statSync(file).mode] as const);
-      for (const [file, mode] of modes.toReversed()) {
-        chmodSync(file, mode & 0o555);
-        // Rights are nothing to root.
-        if (IS_ROOT) chownSync(file, NOBODY, NOBODY);
-      }
-      if (IS_ROOT) process.seteuid?.(NOBODY);
-      return () => {
-        if (IS_ROOT) process.seteuid?.(0);
-        for (const [file, mode] of modes) chmodSync(file, mode);
-      };
-    },
+    readOnly: () => withoutWriteAccess(...all()),
     remove: () => folder.remove(),
   };
 }
@@ -191,23 +178,15 @@ describe('a folder without write access', () => {
     const scene = await newScene();
     // Loads all that is loaded later: the rest is done with fewer rights.
     await (await scene.open()).close();
-    const outer = temporaryFolder();
-    const folder = join(outer.path, 'closed');
-    mkdirSync(folder, { mode: 0o500 });
-    if (IS_ROOT) {
-      // Rights are nothing to root.
-      chmodSync(outer.path, 0o755);
-      chownSync(folder, NOBODY, NOBODY);
-      process.seteuid?.(NOBODY);
-    }
+    const folder = temporaryFolder();
+    const writable = withoutWriteAccess(folder.path);
     try {
-      await assert.rejects(scene.open({ stateFolder: folder }), { code: 'CULVERT_STORE_UNWRITABLE' });
+      await assert.rejects(scene.open({ stateFolder: folder.path }), { code: 'CULVERT_STORE_UNWRITABLE' });
     } finally {
-      if (IS_ROOT) process.seteuid?.(0);
+      writable();
     }
-    assert.deepEqual(readdirSync(folder), []);
-    chmodSync(folder, 0o700);
-    outer.remove();
+    assert.deepEqual(readdirSync(folder.path), []);
+    folder.remove();
     await scene.close();
   });
 });

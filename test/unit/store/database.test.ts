@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { Database } from '../../../src/store/database.ts';
 import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../../../src/store/keyIdentity.ts';
 import { StoreError } from '../../../src/common/errors.ts';
+import { withoutWriteAccess } from '../../support/rights.ts';
 import { Bench, nextTurn } from '../../support/database.ts';
 
 describe('Database', () => {
@@ -76,10 +77,13 @@ describe('Database', () => {
   });
 
   it('says that it can not be written', function () {
-    if (process.getuid?.() === 0 || process.platform === 'win32') this.skip();
-    chmodSync(bench.folder.path, 0o500);
-    assert.throws(() => Database.open(bench.path), failsWith('CULVERT_STORE_UNWRITABLE'));
-    chmodSync(bench.folder.path, 0o700);
+    if (process.platform === 'win32') this.skip();
+    const writable = withoutWriteAccess(bench.folder.path);
+    try {
+      assert.throws(() => Database.open(bench.path), failsWith('CULVERT_STORE_UNWRITABLE'));
+    } finally {
+      writable();
+    }
   });
 });
 
