@@ -3,8 +3,8 @@ import { pattern } from './pattern.ts';
 import { until } from './until.ts';
 import type { Workbench } from './workbench.ts';
 
-const ANSWER_TIMEOUT_MS = 60_000;
-const READY_TIMEOUT_MS = 30_000;
+const ANSWER_TIMEOUT_MS = 120_000;
+const READY_TIMEOUT_MS = 120_000;
 
 /**
  * The built-in Chat view in agent mode with the scripted model (see `companion/scriptedModel.ts`). The window must come from

@@ -12,7 +12,7 @@ import { stageExtension } from './stageExtension.ts';
 import { Workbench } from './workbench.ts';
 
 /** How long everything may take to start, in milliseconds: the first run also fetches VS Code. */
-const START_TIMEOUT_MS = 180_000;
+const START_TIMEOUT_MS = 400_000;
 
 /** Options of {@link openCulvert}. */
 export interface CulvertOptions {

@@ -8,7 +8,7 @@ import type { BrowserContext } from 'playwright-core';
 import { ensureVSCodeServer } from './installVSCode.ts';
 import { PROJECT_ROOT } from './paths.ts';
 
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 180_000;
 const STOP_TIMEOUT_MS = 5_000;
 
 /** VS Code settings for tests: nothing that moves, asks, fetches or steals the focus. */

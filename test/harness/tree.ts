@@ -3,11 +3,11 @@ import type { Locator, Page } from 'playwright-core';
 import { escapePattern, pattern } from './pattern.ts';
 import { until } from './until.ts';
 
-const TIMEOUT_MS = 15_000;
-/** Time between two clicks on a menu, in milliseconds. */
-const MENU_RETRY_MS = 100;
-/** How long children may take to appear before a row counts as one without any, in milliseconds. */
-const CHILDREN_TIMEOUT_MS = 2_000;
+const TIMEOUT_MS = 45_000;
+/** How long a menu may take to close before it is clicked again, in milliseconds. */
+const MENU_RETRY_MS = 250;
+/** How long one try of something that VS Code sometimes takes no notice of may take, in milliseconds. */
+const TRY_MS = 5_000;
 
 /** A tree view. Only rows that are scrolled into sight exist. A label given as a string must be the whole label. */
 export class Tree {
@@ -47,19 +47,22 @@ export class Tree {
     await until(same, { timeoutMs: TIMEOUT_MS }).catch(() => assert.deepEqual(labels, expected));
   }
 
-  /** Opens a row and waits for its children. */
+  /** Opens a row and waits for its children. VS Code takes no notice of a click on a row that is just being drawn. */
   async expand(label: string | RegExp): Promise<void> {
     const row = this.row(label);
-    await row.waitFor();
-    if ((await row.getAttribute('aria-expanded')) !== 'true') await row.locator('.monaco-tl-twistie').click();
-    // aria-expanded changes before the children have arrived: wait for a deeper row right below.
-    const index = Number(await row.getAttribute('data-index'));
-    const level = Number(await row.getAttribute('aria-level'));
-    const child = this.root.locator(`.monaco-list-row[role="treeitem"][data-index="${index + 1}"][aria-level="${level + 1}"]`);
-    await child
-      .first()
-      .waitFor({ timeout: CHILDREN_TIMEOUT_MS })
-      .catch(() => undefined);
+    await until(
+      async () => {
+        await row.waitFor({ timeout: TRY_MS });
+        const open = await row.getAttribute('aria-expanded', { timeout: TRY_MS });
+        if (open === 'false') await row.locator('.monaco-tl-twistie').click({ timeout: TRY_MS });
+        // aria-expanded changes before the children have arrived: wait for a deeper row right below.
+        const index = Number(await row.getAttribute('data-index', { timeout: TRY_MS }));
+        const level = Number(await row.getAttribute('aria-level', { timeout: TRY_MS }));
+        const child = this.root.locator(`.monaco-list-row[role="treeitem"][data-index="${index + 1}"][aria-level="${level + 1}"]`);
+        return (await child.count()) > 0;
+      },
+      { timeoutMs: TIMEOUT_MS, what: `the rows below ${String(label)}`, intervalMs: 300 },
+    );
   }
 
   /** Clicks a row. */
@@ -97,35 +100,50 @@ export class Tree {
     return (await this.checkbox(label).getAttribute('aria-checked')) === 'true';
   }
 
-  /** Clicks the checkbox of a row, waits until it has changed, and returns its new state. */
+  /** Clicks the checkbox of a row, waits until it has changed, and returns its new state. A row that is just being drawn takes no click. */
   async toggle(label: string | RegExp): Promise<boolean> {
     const before = await this.isChecked(label);
-    await this.checkbox(label).click();
-    await until(async () => (await this.isChecked(label)) !== before, {
-      timeoutMs: TIMEOUT_MS,
-      what: `the checkbox of ${String(label)} to change`,
-    });
+    const changed = async () => {
+      if ((await this.isChecked(label)) !== before) return true;
+      await this.checkbox(label).click({ timeout: TRY_MS });
+      return (await this.isChecked(label)) !== before;
+    };
+    await until(changed, { timeoutMs: TIMEOUT_MS, what: `the checkbox of ${String(label)} to change`, intervalMs: 500 });
     return !before;
   }
 
-  /** Presses an inline button of a row by its title. */
+  /** Presses an inline button of a row by its title. It is there only while the pointer is. */
   async inlineAction(label: string | RegExp, action: string): Promise<void> {
     const row = this.row(label);
-    await row.hover();
-    await row.locator(`.actions .action-label[aria-label^="${action}"]`).click();
+    const pressed = async () => {
+      await row.hover({ timeout: TRY_MS });
+      await row.locator(`.actions .action-label[aria-label^="${action}"]`).click({ timeout: TRY_MS });
+      return true;
+    };
+    await until(pressed, { timeoutMs: TIMEOUT_MS, what: `the button ${action} of ${String(label)}` });
   }
 
-  /** Chooses an entry of a row's context menu. */
+  /**
+   * Chooses an entry of a row's context menu. A menu takes no click in its first moments, and one that closes because the tree was drawn
+   * anew has chosen nothing.
+   */
   async contextMenu(label: string | RegExp, item: string | RegExp): Promise<void> {
-    await this.row(label).click({ button: 'right' });
     const menu = this.page.locator('.monaco-menu');
     const entry = menu.locator('.action-item', { hasText: pattern(item) }).first();
-    await entry.waitFor();
-    // A menu takes no click in its first moments.
+    let clicked = false;
     const chosen = async () => {
-      await entry.click({ timeout: MENU_RETRY_MS }).catch(() => undefined);
-      return (await menu.count()) === 0;
+      if ((await menu.count()) === 0) {
+        if (clicked) return true;
+        await this.row(label).click({ button: 'right', timeout: TRY_MS });
+      }
+      await entry.waitFor({ timeout: TRY_MS });
+      await entry.click({ timeout: TRY_MS });
+      clicked = true;
+      return menu.waitFor({ state: 'hidden', timeout: MENU_RETRY_MS }).then(
+        () => true,
+        () => false,
+      );
     };
-    await until(chosen, { timeoutMs: TIMEOUT_MS, intervalMs: MENU_RETRY_MS, what: `the menu entry ${String(item)}` });
+    await until(chosen, { timeoutMs: TIMEOUT_MS, intervalMs: MENU_RETRY_MS, what: `${String(item)} in the menu of ${String(label)}` });
   }
 }

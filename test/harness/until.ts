@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** How long {@link until} waits, in milliseconds. */
-const DEFAULT_TIMEOUT_MS = 10_000;
+/** How long {@link until} waits, in milliseconds. Long enough for a machine that is busy: only what fails waits for so long. */
+const DEFAULT_TIMEOUT_MS = 40_000;
 const DEFAULT_INTERVAL_MS = 30;
 
 /** Options of {@link until}. */
 export interface UntilOptions {
-  /** Gives up after this many milliseconds (default 10 s). */
+  /** Gives up after this many milliseconds (default 40 s). */
   readonly timeoutMs?: number;
   /** Time between two looks, in milliseconds (default 30). */
   readonly intervalMs?: number;

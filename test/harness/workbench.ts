@@ -13,15 +13,19 @@ import { windowUrl, type VSCodeServer, type WindowOptions } from './server.ts';
 import { Tree } from './tree.ts';
 import { until } from './until.ts';
 
-/** How long the interface may take to show something, in milliseconds. */
-const UI_TIMEOUT_MS = 15_000;
+/** How long the interface may take to show something, in milliseconds. Much more than it takes: only what fails waits for so long. */
+const UI_TIMEOUT_MS = 45_000;
 /** How long a window may take to open, in milliseconds. */
-const OPEN_TIMEOUT_MS = 60_000;
-
-/** The vscode API, as handed to {@link Workbench.eval}. */
+const OPEN_TIMEOUT_MS = 180_000;
 /** How long the palette may take to show a command before it is opened again, in milliseconds. */
 const PALETTE_RETRY_MS = 4_000;
+/** How long one try of something that VS Code sometimes takes no notice of may take, in milliseconds. */
+const TRY_MS = 5_000;
+/** How long a notification may take before it is looked for in the list, in milliseconds. */
+const TOAST_MS = 2_000;
+const QUICK_ROWS = '.quick-input-list .monaco-list-row';
 
+/** The vscode API, as handed to {@link Workbench.eval}. */
 export type VSCodeApi = typeof vscode;
 
 /** A VS Code window. */
@@ -184,7 +188,7 @@ export class Workbench {
         },
       );
     };
-    await until(chosen, { what: `the command ${title} in the palette` });
+    await until(chosen, { timeoutMs: UI_TIMEOUT_MS, what: `the command ${title} in the palette` });
   }
 
   /** Titles that the palette offers for a text. Closes the palette. */
@@ -217,13 +221,52 @@ export class Workbench {
     return widget;
   }
 
-  /** Chooses an item of a quick pick. */
+  /** Chooses an item of a quick pick. Of one that takes several it ticks or unticks the item, and makes sure that no other has changed. */
   async pick(label: string | RegExp, { title }: { title?: string | RegExp } = {}): Promise<void> {
     const widget = await this.quickInputWith(title);
-    await widget
-      .locator('.quick-input-list .monaco-list-row', { hasText: pattern(label) })
-      .first()
-      .click();
+    const row = widget.locator(QUICK_ROWS, { hasText: pattern(label) }).first();
+    await row.waitFor();
+    // A row that is drawn anew for another item keeps its element: a click would find that one.
+    await this.drawn(widget);
+    if (await widget.evaluate(takesSeveral)) await this.toggleItem(widget, row);
+    else await row.click();
+  }
+
+  /** Waits until the rows of a quick pick have been the same for some frames. */
+  private async drawn(widget: Locator): Promise<void> {
+    const rows = widget.locator(QUICK_ROWS);
+    const look = async () => JSON.stringify(await rows.evaluateAll(placesOf));
+    let before = '';
+    await until(
+      async () => {
+        const now = await look();
+        const same = now === before;
+        before = now;
+        return same;
+      },
+      { timeoutMs: UI_TIMEOUT_MS, what: 'the rows of the quick pick to stay as they are' },
+    );
+  }
+
+  private async toggleItem(widget: Locator, row: Locator): Promise<void> {
+    const rows = widget.locator(QUICK_ROWS);
+    const wanted = new Map(await rows.evaluateAll(checksOf));
+    const [[name, was] = ['', false]] = await row.evaluateAll(checksOf);
+    wanted.set(name, !was);
+    const wrong = async () => (await rows.evaluateAll(checksOf)).filter(([item, on]) => (wanted.get(item) ?? on) !== on);
+    await until(
+      async () => {
+        const [[item] = []] = await wrong();
+        if (item === undefined) return true;
+        await rows
+          .and(this.page.getByRole('checkbox', { name: item, exact: true }))
+          .first()
+          .click({ timeout: TRY_MS });
+        // The click is taken at once or not at all.
+        return (await wrong()).length === 0;
+      },
+      { timeoutMs: UI_TIMEOUT_MS, what: `only ${name} to change` },
+    );
   }
 
   /** Labels of the items that a quick pick shows. */
@@ -266,16 +309,41 @@ export class Workbench {
     return this.page.locator(items, { hasText: pattern(text) }).first();
   }
 
+  /**
+   * Waits for a notification. VS Code shows no more than three within 0.8 seconds, and puts the others into its list at once; nobody but a
+   * test is as fast as that.
+   */
+  async notified(text: string | RegExp): Promise<Locator> {
+    const notification = this.notification(text);
+    await until(
+      async () => {
+        const seen = await notification.waitFor({ timeout: TOAST_MS }).then(
+          () => true,
+          () => false,
+        );
+        if (!seen) await this.exec('notifications.showList');
+        return seen;
+      },
+      { timeoutMs: UI_TIMEOUT_MS, what: `the notification ${String(text)}` },
+    );
+    return notification;
+  }
+
   /** Presses a button of a notification. */
   async clickNotification(text: string | RegExp, button: string | RegExp): Promise<void> {
-    const notification = this.notification(text);
-    await notification.waitFor();
-    // Stops the timer that hides it.
-    await notification.hover();
-    await notification
-      .locator('.notification-list-item-buttons-container .monaco-button', { hasText: pattern(button) })
-      .first()
-      .click();
+    await until(
+      async () => {
+        const notification = await this.notified(text);
+        // Stops the timer that hides it.
+        await notification.hover({ timeout: TRY_MS });
+        await notification
+          .locator('.notification-list-item-buttons-container .monaco-button', { hasText: pattern(button) })
+          .first()
+          .click({ timeout: TRY_MS });
+        return true;
+      },
+      { timeoutMs: UI_TIMEOUT_MS, what: `${String(button)} of the notification ${String(text)}` },
+    );
   }
 
   /** Texts of all notifications on screen. */
@@ -343,8 +411,14 @@ export class Workbench {
   /** Presses a button in the title of a view. */
   async paneAction(paneTitle: string | RegExp, action: string): Promise<void> {
     const pane = this.pane(paneTitle);
-    await pane.hover();
-    await pane.locator(`.pane-header .action-label[aria-label^="${action}"]`).click();
+    const button = pane.locator(`.pane-header .action-label[aria-label^="${action}"]`);
+    // It is there only while the pointer is.
+    const pressed = async () => {
+      await pane.hover({ timeout: TRY_MS });
+      await button.click({ timeout: TRY_MS });
+      return true;
+    };
+    await until(pressed, { timeoutMs: UI_TIMEOUT_MS, what: `the button ${action}` });
   }
 
   /** Texts of the status bar items. */
@@ -397,12 +471,15 @@ export class Workbench {
       },
       { line, character },
     );
-    await this.exec('workbench.action.focusActiveEditorGroup');
-    await this.exec('editor.action.showHover');
-    // A hover fills provider by provider.
+    // A hover fills provider by provider, and is gone again if the editor changes.
     const hover = this.page.locator('.monaco-hover:visible').first();
     return until(
       async () => {
+        if ((await hover.count()) === 0) {
+          await this.exec('workbench.action.focusActiveEditorGroup');
+          await this.exec('editor.action.showHover');
+          await hover.waitFor({ timeout: TRY_MS });
+        }
         const text = plainSpaces(await hover.innerText());
         return text.trim() && (expected === undefined || pattern(expected).test(text)) ? text : undefined;
       },
@@ -433,6 +510,31 @@ export class Workbench {
   get chat(): Chat {
     return new Chat(this);
   }
+}
+
+/** Whether a quick pick takes several items. Runs in the page, like the two below. */
+function takesSeveral(widget: { readonly classList: { contains(name: string): boolean } }): boolean {
+  return widget.classList.contains('show-checkboxes');
+}
+
+interface PageElement {
+  readonly textContent: string | null;
+  getAttribute(name: string): string | null;
+  getBoundingClientRect(): { readonly y: number };
+}
+
+/** What stands where. */
+function placesOf(rows: readonly PageElement[]): (readonly [string | null, number])[] {
+  return rows.map((row) => [row.textContent, row.getBoundingClientRect().y]);
+}
+
+/** What is ticked, by the names of the rows. */
+function checksOf(rows: readonly PageElement[]): (readonly [string, boolean])[] {
+  return rows.flatMap((row) => {
+    const name = row.getAttribute('aria-label');
+    const checked = row.getAttribute('aria-checked');
+    return name === null || checked === null ? [] : [[name, checked === 'true'] as const];
+  });
 }
 
 function plainSpaces(text: string): string {

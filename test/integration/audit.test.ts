@@ -261,9 +261,8 @@ describe('the record outside', () => {
       const stream = rec.stream(slow);
       void stream.flush();
       await new Promise(setImmediate);
-      const from = performance.now();
+      // The delivery never ends: calls that waited for it would not either.
       await rec.calls(50);
-      assert.ok(performance.now() - from < 1_000);
       assert.equal(stream.status.state, 'sending');
     });
   });
@@ -332,7 +331,7 @@ describe('the record outside', () => {
     });
 
     it('is taken by a real rsyslog, over TLS', async function () {
-      this.timeout(20_000);
+      this.timeout(120_000);
       const modules = ['/usr/lib/x86_64-linux-gnu/rsyslog', '/usr/lib/aarch64-linux-gnu/rsyslog', '/usr/lib64/rsyslog', '/usr/lib/rsyslog'];
       const found = spawnSync('rsyslogd', ['-v'], { encoding: 'utf8' });
       if (found.error || !modules.some((folder) => existsSync(join(folder, 'lmnsd_gtls.so')))) {

@@ -213,7 +213,7 @@ describe('bounds', () => {
   });
 
   it('a reader that stands still costs no memory: the server is asked to wait', async function () {
-    this.timeout(20_000);
+    this.timeout(120_000);
     const tunnel: Door & HeadlessTunnel = await openWith({});
     const block = `data: ${'x'.repeat(64 * 1024)}\n\n`;
     let written = 0;

@@ -33,7 +33,7 @@ interface Wire {
 const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content.map((block) => block.text).join('');
 
 describe('bridge process', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
 
   let out: string;
   let bundle: string;
@@ -244,7 +244,7 @@ describe('bridge process', function () {
       await bridge.answer(2);
       const start = Date.now();
       assert.equal(await bridge.end(), 0);
-      assert.ok(Date.now() - start < 1_000);
+      assert.ok(Date.now() - start < 5_000);
       assert.equal(window.seen.at(-1)?.method, 'DELETE');
       assert.equal(window.seen.at(-1)?.headers['mcp-session-id'], 's');
     });

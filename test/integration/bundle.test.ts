@@ -8,7 +8,7 @@ import { temporaryFolder } from '../support/folders.ts';
 
 /** What is loaded from beside the bundle must be found from the bundle, and only when it is needed. */
 describe('the bundle', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
 
   it('brings the engine for Cedar along and loads it only where there is a policy', async () => {
     const folder = temporaryFolder();

@@ -101,7 +101,7 @@ describe('fails closed', () => {
 
   describe('a keyring that', () => {
     it('lost Culvert’s key: refused, nothing is overwritten', async function () {
-      this.timeout(15_000);
+      this.timeout(120_000);
       tunnel = await scene.open({ vault: new MemorySecretStore() });
       await tunnel.close();
       const before = readFileSync(scene.databasePath);

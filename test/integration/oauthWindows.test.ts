@@ -45,7 +45,7 @@ class OtherWindow {
 
 /** Issue 8: windows share a refresh token that rotates, and a second use of one ends its family. */
 describe('OAuth in several windows', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let scene: ProtectedScene;
   let secrets: string;
   let windows: OtherWindow[];

@@ -384,7 +384,7 @@ describe('servers behind proxies', () => {
   });
 
   it('speaks TLS to the server inside TLS to the proxy', async function () {
-    this.timeout(20_000);
+    this.timeout(120_000);
     const folder = temporaryFolder();
     closing.push(() => folder.remove());
     const file = join(folder.path, 'ca.pem');

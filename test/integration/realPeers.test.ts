@@ -35,7 +35,7 @@ async function legacyClient(
 }
 
 describe('server-everything behind a gate, with the SDK’s client', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let demo: DemoUpstream;
   let tunnel: HeadlessTunnel;
   before(async () => {
@@ -152,6 +152,7 @@ describe('server-everything behind a gate, with the SDK’s client', function ()
   it('denies a tool without contact, hides it, and has everything on a record that verifies', async () => {
     tunnel.core.access.set(tunnel.serverId, { kind: 'tools', names: ['echo'] }, 'deny', 'tree');
     const { client } = await legacyClient(tunnel);
+    assert.ok((await client.callTool({ name: LEAKING_TOOL, arguments: {} })).content);
     assert.ok(!(await client.listTools()).tools.some((t) => t.name === 'echo'));
     const before = demo.toolCalls('echo').length;
     await assert.rejects(client.callTool({ name: 'echo', arguments: { message: 'x' } }), /Culvert denied this call/);
@@ -184,7 +185,7 @@ describe('server-everything behind a gate, with the SDK’s client', function ()
 });
 
 describe('a server of SDK v2', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   let server: ModernServer;
   let tunnel: HeadlessTunnel;
   before(async () => {

@@ -15,7 +15,7 @@ for (const [name, connect] of [
   ['SDK v2', peerV2],
 ] as const)
   describe(`every feature of server-everything, with the client of ${name}`, function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     let demo: DemoUpstream;
     let tunnel: HeadlessTunnel;
     let peer: Peer;
@@ -213,7 +213,7 @@ for (const [name, connect] of [
   });
 
 describe('a server and a client of SDK v2 in the modern era', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   let server: ModernServer;
   let tunnel: HeadlessTunnel;
   before(async () => {

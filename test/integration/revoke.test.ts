@@ -13,7 +13,7 @@ const ROUNDS_BETWEEN_PROCESSES = 400;
 
 /** DESIGN.md 3.9: a revoke holds for the next call in every window, always. */
 describe('a revoke in one window', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let scene: Scene;
   beforeEach(async () => {
     scene = await newScene();

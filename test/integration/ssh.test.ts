@@ -30,7 +30,7 @@ const NOWHERE = new URL('http://localhost/mcp');
 const textOf = (result: unknown) => (result as CallToolResult).content.map((c) => (c.type === 'text' ? c.text : '')).join('\n');
 
 describe(`over SSH${NO_SSHD === undefined ? '' : ` (not run: ${NO_SSHD})`}`, function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let far: FarHost;
   let log: KeptLog;
   let notes: Notes;

@@ -115,7 +115,7 @@ for (const [kind, make] of Object.entries(DISKS))
     const open = () => scene.open({ vault, stateFolder: join(disk.path, 'state') });
     const call = async (tunnel: HeadlessTunnel, args: object = {}) => (await send(tunnel, { body: toolCall('echo', args) })).json();
     it('is full: calls are denied, nothing is lost or overwritten, and all goes on once there is room', async function () {
-      this.timeout(20_000);
+      this.timeout(120_000);
       const tunnel = await open();
       for (let i = 0; i < 20; i++) assert.equal((await call(tunnel)).error, undefined);
       const before = tunnel.core.audit.head.n;

@@ -72,7 +72,7 @@ describe('a history that was changed from outside', () => {
   const said = (faults: readonly Fault[]) => faults.map(({ kind, chain, from, to }) => [kind, chain, from, to]);
 
   it('by SQL is found, and where', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     const one = await session(5);
     const two = await session(5);
     assert.deepEqual(await look(), []);

@@ -210,7 +210,7 @@ describe('tasks', () => {
 });
 
 describe('tasks of real servers', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
 
   it('run in the modern era from call to result, with input in between, for their agent alone', async () => {
     const server: ReferenceServer = await startReferenceServer();

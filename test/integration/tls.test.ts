@@ -441,7 +441,7 @@ describe('TLS to servers', () => {
 
   for (const variable of ['NODE_EXTRA_CA_CERTS', ...(process.platform === 'linux' ? ['SSL_CERT_FILE'] : [])])
     it(`trusts the authorities of the machine: ${variable}`, async function () {
-      this.timeout(20_000);
+      this.timeout(120_000);
       const folder = temporaryFolder();
       closing.push(() => folder.remove());
       const file = join(folder.path, 'ca.pem');

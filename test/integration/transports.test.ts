@@ -125,7 +125,7 @@ function everythingWorks(tunnelTo: () => HeadlessTunnel): void {
 }
 
 describe('server-everything over its standard input and output', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let tunnel: HeadlessTunnel;
   before(async () => {
     tunnel = await startTunnel({
@@ -143,7 +143,7 @@ describe('server-everything over its standard input and output', function () {
 });
 
 describe('server-everything over HTTP+SSE', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let server: EverythingServer;
   let tunnel: HeadlessTunnel;
   before(async () => {
@@ -164,7 +164,7 @@ describe('server-everything over HTTP+SSE', function () {
 });
 
 describe('server-filesystem over its standard input and output', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   it('reads and writes where it may, and nowhere else', async () => {
     const folder = temporaryFolder();
     const path = realpathSync(folder.path);
@@ -184,7 +184,7 @@ describe('server-filesystem over its standard input and output', function () {
 });
 
 describe('a server of SDK v2 over its standard input and output', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   let notes: Notes;
   let tunnel: HeadlessTunnel;
   before(async () => {
@@ -282,7 +282,7 @@ async function failureOf(tunnel: HeadlessTunnel, body: unknown, session?: string
 }
 
 describe('commands', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   let notes: Notes;
   let log: KeptLog;
   let tunnel: HeadlessTunnel | undefined;
@@ -507,7 +507,7 @@ describe('commands', function () {
 });
 
 describe('the processes of commands', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   let notes: Notes;
   let log: KeptLog;
   const opened: ChannelUpstream[] = [];
@@ -658,7 +658,7 @@ describe('the processes of commands', function () {
 });
 
 describe('HTTP+SSE servers that misbehave', function () {
-  this.timeout(10_000);
+  this.timeout(120_000);
   let server: FakeServer;
   let other: FakeServer;
   let tunnel: HeadlessTunnel;

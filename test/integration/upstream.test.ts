@@ -500,7 +500,7 @@ describe('HttpUpstream under faults', () => {
   });
 
   it('lets 50 MB wait at the server while nobody reads them', async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     const piece = Buffer.alloc(64 * 1024, 'x');
     const total = 800 * piece.length;
     let written = 0;
@@ -613,7 +613,7 @@ describe('HttpUpstream under faults', () => {
 });
 
 describe('probe', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   let upstream: HttpUpstream;
   let server: FakeServer;
   const closing: (() => unknown)[] = [];

@@ -74,6 +74,6 @@ export function isRunning(pid: number): boolean {
 }
 
 /** Resolves once none of these processes runs. */
-export async function ended(pids: readonly number[], timeoutMs = 8_000): Promise<void> {
+export async function ended(pids: readonly number[], timeoutMs = 30_000): Promise<void> {
   await until(() => !pids.some(isRunning), { what: `the end of ${pids.join(', ')}`, intervalMs: 20, timeoutMs });
 }

@@ -7,8 +7,6 @@ import type { Workbench } from '../harness/workbench.ts';
 
 /** Pause between two tries to answer a prompt, which takes no answer in its first moments, in milliseconds. */
 const ANSWER_RETRY_MS = 200;
-/** How long a notification may take before it is looked for in the list, in milliseconds. */
-const TOAST_TIMEOUT_MS = 2_000;
 /** How long one click may take, in milliseconds. */
 const CLICK_TIMEOUT_MS = 1_000;
 
@@ -68,23 +66,9 @@ export async function chooseStart(window: Workbench, label: string, start: NonNu
   await told(window, `${label} is protected by Culvert`);
 }
 
-/**
- * Waits for a notification. VS Code shows no more than three within 0.8 seconds, and puts the others into its list at once; nobody but a
- * test is as fast as that.
- */
+/** Waits for a notification, shown as a toast or in the list of VS Code. */
 export async function told(window: Workbench, text: string | RegExp): Promise<void> {
-  const notification = window.notification(text);
-  await until(
-    async () => {
-      const seen = await notification.waitFor({ timeout: TOAST_TIMEOUT_MS }).then(
-        () => true,
-        () => false,
-      );
-      if (!seen) await window.exec('notifications.showList');
-      return seen;
-    },
-    { what: `the notification ${String(text)}` },
-  );
+  await window.notified(text);
 }
 
 /** The complaint about what was typed, once there is one that matches. */

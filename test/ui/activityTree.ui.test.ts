@@ -86,7 +86,7 @@ describe('Activity tree', () => {
   });
 
   it('loads more', async function () {
-    this.timeout(120_000);
+    this.timeout(360_000);
     const { window } = culvert();
     const activity = window.tree('Activity');
     await window.eval(

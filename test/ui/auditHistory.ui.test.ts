@@ -70,7 +70,7 @@ describe('The audit history', () => {
   let thumbprint = '';
 
   before('add a server and call it', async function () {
-    this.timeout(60_000);
+    this.timeout(240_000);
     const { window, upstream } = culvert();
     await addServer(window, { label: 'Issue Tracker', url: upstream.url, secret: upstream.token });
     const id = await window.startMcp(/_echo$/);
@@ -230,7 +230,7 @@ describe('The audit history', () => {
   // Last of all: the window is gone then.
   describe('in a damaged file', () => {
     it('is refused at the start; the file is set aside, not deleted', async function () {
-      this.timeout(120_000);
+      this.timeout(360_000);
       const { window, profile, server, workspace } = culvert();
       const file = databaseFile();
       const host = await window.eval(() => process.pid);

@@ -24,7 +24,7 @@ describe('Drift watch', () => {
   });
 
   it('shows what changed behind a known name, and a new server in a file that was not there', async function () {
-    this.timeout(120_000);
+    this.timeout(360_000);
     const { window, workspace, server } = culvert();
     await window.clearNotifications();
     fs.writeFileSync(

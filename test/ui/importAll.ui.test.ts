@@ -91,7 +91,7 @@ describe('Import of everything', () => {
   }
 
   it('seals every secret, and leaves none on disk, in a log, in a page, in diagnostics or in a process', async function () {
-    this.timeout(300_000);
+    this.timeout(600_000);
     const { window, server } = culvert();
     await window.command('Culvert: Import MCP Servers…');
     const pick = await window.quickInputWith('Culvert: Import');

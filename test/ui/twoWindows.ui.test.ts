@@ -15,7 +15,7 @@ describe('Two windows of one user', () => {
   const peer = new McpPeer();
   let second: Workbench;
   before('open both and add a server in the first', async function () {
-    this.timeout(60_000);
+    this.timeout(240_000);
     await peer.start();
     const { window, upstream } = culvert();
     await addServer(window, { label: 'Issue Tracker', url: upstream.url, secret: upstream.token });

@@ -33,7 +33,7 @@ describe('activity statistics', () => {
   let end = start;
 
   before('make some calls', async function () {
-    this.timeout(30_000);
+    this.timeout(90_000);
     // A small generator: the same calls every time.
     let seed = 7;
     const random = (below: number) => (seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31) % below;

@@ -8,6 +8,7 @@ import {
   type ConditionTools,
 } from '../../../src/authorization/conditions.ts';
 import { loadExpressions } from '../../../src/authorization/expressions.ts';
+import { effort } from '../../support/effort.ts';
 
 describe('conditions', () => {
   let tools: ConditionTools;
@@ -98,9 +99,10 @@ describe('conditions', () => {
   });
 
   it('take linear time for any expression', () => {
-    const from = performance.now();
-    assert.equal(of({ test: 'matches', at: '/a', pattern: '(a+)+(a|aa)+$' }, { a: `${'a'.repeat(30_000)}b` }), 'no');
-    assert.ok(performance.now() - from < 2_000);
+    const taken = effort(() => {
+      assert.equal(of({ test: 'matches', at: '/a', pattern: '(a+)+(a|aa)+$' }, { a: `${'a'.repeat(30_000)}b` }), 'no');
+    }, 2_000);
+    assert.ok(taken < 2_000, `${taken} ms`);
   });
 
   it('refuse what they do not know', () => {

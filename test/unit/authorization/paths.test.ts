@@ -125,7 +125,7 @@ describe('below', () => {
 
   it('says “yes” only where the system agrees, whatever the path is made of', function () {
     if (process.platform === 'win32') this.skip();
-    this.timeout(20_000);
+    this.timeout(60_000);
     const folder = temporaryFolder();
     try {
       const root = realpathSync(folder.path);

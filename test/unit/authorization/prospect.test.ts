@@ -59,7 +59,7 @@ const args = fc.record({ p: fc.option(value), q: fc.option(value) }, { requiredK
 
 /** What a tool’s row and its place in a list go by: no call may pass of a tool that is said to be closed. */
 describe('prospect', function () {
-  this.timeout(30_000);
+  this.timeout(90_000);
   const decided = (all: readonly Grant[], policy: Policy, given: object) =>
     decide(principal, { ...base, arguments: CallArguments.fromText(JSON.stringify(given)) }, [...all], policy, NOW).effect;
 

@@ -89,7 +89,7 @@ describe('StoredUses', () => {
   });
 
   it('counts for processes that take at the same moment', async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const key = randomBytes(32);
     Database.open(bench.path).close();
     const root = new URL('../../../', import.meta.url).href;

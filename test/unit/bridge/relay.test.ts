@@ -694,10 +694,11 @@ describe('bridge: relay', () => {
       const start = Date.now();
       assert.equal((await hasty.call('tools/call')).error?.code, ERROR_CODE.notRunning);
       const waited = Date.now() - start;
-      assert.ok(waited >= 80 && waited < 1_000, String(waited));
+      assert.ok(waited >= 80, String(waited));
+      // Each that waited would take as long as the first.
       const second = Date.now();
-      assert.equal((await hasty.call('tools/call')).error?.code, ERROR_CODE.notRunning);
-      assert.ok(Date.now() - second < 50);
+      for (let i = 0; i < 10; i++) assert.equal((await hasty.call('tools/call')).error?.code, ERROR_CODE.notRunning);
+      assert.ok(Date.now() - second < 10 * 80);
       server.live.clear();
       window = await new FakeWindow(folder, server.handler).open();
       assert.ok((await hasty.call('tools/call')).result);

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createRegistryFromGrammars } from 'vscode-tmgrammar-test/dist/common/index.js';
 import { parseGrammarTestCase, runGrammarTestCase } from 'vscode-tmgrammar-test/dist/unit/index.js';
+import { effort } from '../../support/effort.ts';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, '../../..');
@@ -134,9 +135,7 @@ describe('grammars', () => {
       `⟦culvert: ${'a '.repeat(10_000)}`,
       `A${' a'.repeat(10_000)}:`,
     ]) {
-      const started = performance.now();
-      grammar.tokenizeLine(text, null);
-      assert.ok(performance.now() - started < 2_000, text.slice(0, 20));
+      assert.ok(effort(() => grammar.tokenizeLine(text, null), 2_000) < 2_000, text.slice(0, 20));
     }
   });
 });

@@ -11,7 +11,7 @@ const CASES = 30_000;
 const SEED = 20_260_728;
 
 describe('fuzz, a fixed share', function () {
-  this.timeout(30_000);
+  this.timeout(90_000);
   const oracle = new ScannerOracle();
   after(() => oracle.close());
 

@@ -25,7 +25,7 @@ interface Shown {
 }
 
 describe('remoteCommand', function () {
-  this.timeout(30_000);
+  this.timeout(90_000);
   const shells = ['sh', 'bash', 'dash'].filter((shell) => spawnSync(shell, ['-c', ':']).status === 0);
   /** What the program sees when a far shell reads the line, as sshd has it do. */
   const run = (shell: string, part: Partial<CommandPlace>, secrets: Record<string, string> = {}): Shown => {

@@ -6,6 +6,7 @@ import type { Server } from '../../../src/mcp/server.ts';
 import { GrantsModel, type GrantRow } from '../../../src/vscode/views/grantsModel.ts';
 import { Bench, nextTurn } from '../../support/database.ts';
 import { ManualClock } from '../../support/manualClock.ts';
+import { effort } from '../../support/effort.ts';
 
 const principal = { client: 'vscode', window: 'win-1', workspace: 'ws-1', workspaceName: 'shop' } as const;
 const server = (id: string, label: string): Server => ({
@@ -204,16 +205,6 @@ describe('the rows of Grants', () => {
       );
     }
     await nextTurn();
-    const took = (work: () => void) => {
-      let best = Infinity;
-      // The best of some: other processes share this machine.
-      for (let round = 0; round < 5; round++) {
-        const began = performance.now();
-        work();
-        best = Math.min(best, performance.now() - began);
-      }
-      return best;
-    };
     const everything = (): number => {
       let rows = 0;
       const walk = (row?: GrantRow): void => {
@@ -227,18 +218,18 @@ describe('the rows of Grants', () => {
       return rows;
     };
     assert.equal(everything(), 50 * (1 + 20 * 2 + 2));
-    const lazy = took(() => {
+    const lazy = effort(() => {
       model.refresh();
       model.children();
-    });
-    const one = took(() => {
+    }, 5);
+    const one = effort(() => {
       model.refresh();
       for (const row of model.children(model.children()[0])) model.look(row);
-    });
-    const all = took(() => {
+    }, 10);
+    const all = effort(() => {
       model.refresh();
       everything();
-    });
+    }, 100);
     // Folded up, nothing is decided at all; a server that is opened, and all of them, take some turns of the event loop at most.
     assert.ok(lazy < 5, `the servers took ${lazy} ms`);
     assert.ok(one < 10, `one server took ${one} ms`);

@@ -34,7 +34,7 @@ const under = (layer: PolicyLayer, part: Partial<Call> = {}) =>
   decide(principal, { ...call, ...part }, [all], { paused: false, layers: [layer] }, NOW, { taskRuns: () => true });
 
 describe('the organisation’s policy in Cedar', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
 
   const when = (condition: string) => `${PERMIT}forbid(principal, action, resource) when { ${condition} };`;
   const table: readonly (readonly [string, string, Partial<Call>, 'allow' | 'ask' | 'deny'])[] = [
