@@ -172,8 +172,8 @@ export class Workbench {
   /** Runs a command through the palette by its full title, with the category ("Culvert: Add Server..."). */
   async command(title: string): Promise<void> {
     // The palette also lists similar commands.
-    const label = this.page.locator('.label-name', { hasText: new RegExp(`^${escapePattern(title)}$`) });
-    const row = this.quickInput.locator('.quick-input-list .monaco-list-row').filter({ has: label }).first();
+    const label = this.page.locator('.label-name:visible', { hasText: new RegExp(`^${escapePattern(title)}$`) });
+    const row = this.quickInput.locator(QUICK_ROWS).filter({ has: label }).first();
     // An open palette does not notice that a command became available: opened again, it does.
     const chosen = async () => {
       await this.page.keyboard.press('F1');
@@ -224,12 +224,21 @@ export class Workbench {
   /** Chooses an item of a quick pick. Of one that takes several it ticks or unticks the item, and makes sure that no other has changed. */
   async pick(label: string | RegExp, { title }: { title?: string | RegExp } = {}): Promise<void> {
     const widget = await this.quickInputWith(title);
-    const row = widget.locator(QUICK_ROWS, { hasText: pattern(label) }).first();
+    const row = this.quickRow(widget, label);
     await row.waitFor();
     // A row that is drawn anew for another item keeps its element: a click would find that one.
     await this.drawn(widget);
     if (await widget.evaluate(takesSeveral)) await this.toggleItem(widget, row);
     else await row.click();
+  }
+
+  /**
+   * The first row of a quick pick whose label, description or detail shows a text. VS Code uses rows again for other items, and leaves what
+   * they don't need in them, hidden: a row's whole text may hold that of an item long gone.
+   */
+  quickRow(widget: Locator, text: string | RegExp): Locator {
+    const shown = this.page.locator('.monaco-icon-label:visible', { hasText: pattern(text) });
+    return widget.locator(QUICK_ROWS).filter({ has: shown }).first();
   }
 
   /** Waits until the rows of a quick pick have been the same for some frames. */
@@ -271,8 +280,8 @@ export class Workbench {
 
   /** Labels of the items that a quick pick shows. */
   async pickItems(): Promise<string[]> {
-    await this.quickInput.locator('.quick-input-list .monaco-list-row').first().waitFor();
-    return this.quickInput.locator('.quick-input-list .monaco-list-row .label-name').allInnerTexts();
+    await this.quickInput.locator(QUICK_ROWS).first().waitFor();
+    return this.quickInput.locator(`${QUICK_ROWS} .label-name:visible`).allInnerTexts();
   }
 
   /** Types into an input box, and accepts it unless `submit` is false. */

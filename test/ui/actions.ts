@@ -111,7 +111,7 @@ export async function answerPrompt(window: Workbench, title: RegExp, choice: str
   // Of two windows the one behind draws rarely.
   await window.page.bringToFront();
   // An argument may say the same as an answer.
-  const label = window.page.locator('.label-name', { hasText: new RegExp(`^\\s*${escapePattern(choice)}$`) });
+  const label = window.page.locator('.label-name:visible', { hasText: new RegExp(`^\\s*${escapePattern(choice)}$`) });
   const row = prompt.locator('.quick-input-list .monaco-list-row').filter({ has: label });
   await until(
     async () => {
@@ -129,7 +129,7 @@ export async function answerPrompt(window: Workbench, title: RegExp, choice: str
 /** Goes from a step of the question about a tool to the next by a row of it. */
 export async function advance(window: Workbench, tool: string, choice: string): Promise<void> {
   const prompt = await window.quickInputWith(question(tool));
-  const label = window.page.locator('.label-name', { hasText: new RegExp(`^\\s*${escapePattern(choice)}$`) });
+  const label = window.page.locator('.label-name:visible', { hasText: new RegExp(`^\\s*${escapePattern(choice)}$`) });
   const row = prompt.locator('.quick-input-list .monaco-list-row').filter({ has: label });
   await row.waitFor();
   const before = await prompt.locator('.quick-input-title').innerText();

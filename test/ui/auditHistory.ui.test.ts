@@ -48,7 +48,7 @@ describe('The audit history', () => {
     const dialog = await window.quickInputWith(title);
     const accept = dialog.getByRole('button', { name: button, exact: true });
     await accept.waitFor();
-    const folder = dialog.locator('.quick-input-list .monaco-list-row', { hasText: 'companions' });
+    const folder = window.quickRow(dialog, 'companions');
     await until(
       async () => {
         if (!(await dialog.isVisible())) return true;

@@ -38,10 +38,8 @@ describe('Import', () => {
     fs.writeFileSync(file(), original());
     const began = Date.now();
     await window.command('Culvert: Import MCP Servers…');
-    const pick = await window
-      .quickInputWith('Which servers shall go through Culvert?')
-      .catch(() => window.quickInputWith('Culvert: Import'));
-    const row = pick.locator('.quick-input-list .monaco-list-row', { hasText: 'issues' });
+    const pick = await window.quickInputWith('Culvert: Import');
+    const row = window.quickRow(pick, 'issues');
     await row.waitFor();
     assert.match(await row.innerText(), /127\.0\.0\.1:\d+ · bearer token/);
     assert.match(await row.innerText(), /in plaintext: Authorization \S*…\S* ?\(\d+ characters\)/);
@@ -106,13 +104,13 @@ describe('Import', () => {
       await editor?.edit((edit) => edit.insert(new api.Position(0, 0), '// mine\n'));
     });
     await window.command('Culvert: Import MCP Servers…');
-    await (await window.quickInputWith('Culvert: Import')).locator('.monaco-list-row', { hasText: 'issues' }).waitFor();
+    await window.quickRow(await window.quickInputWith('Culvert: Import'), 'issues').waitFor();
     await window.page.keyboard.press('Enter');
     assert.match(await window.dialog('Cancel'), /mcp\.json has changes that are not saved/);
     assert.equal(fs.readFileSync(file(), 'utf8'), original());
 
     await window.command('Culvert: Import MCP Servers…');
-    await (await window.quickInputWith('Culvert: Import')).locator('.monaco-list-row', { hasText: 'issues' }).waitFor();
+    await window.quickRow(await window.quickInputWith('Culvert: Import'), 'issues').waitFor();
     await window.page.keyboard.press('Enter');
     await window.dialog('Save and Go On');
     await window.pick('Nothing', { title: 'Switch tools on one by one' });

@@ -37,7 +37,7 @@ describe('Import of everything', () => {
   async function answerAll(): Promise<void> {
     const { window } = culvert();
     const widget = window.quickInput;
-    const row = (text: string) => widget.locator('.quick-input-list .monaco-list-row', { hasText: text }).first();
+    const row = (text: string) => window.quickRow(widget, text);
     const input = () => widget.locator('input.input').first();
     for (let n = 0; n < MAX_QUESTIONS; n++) {
       const seen = await until(
@@ -62,7 +62,9 @@ describe('Import of everything', () => {
         await until(async () => !(await box.isVisible()) || (await box.innerText()) !== asked, { what: 'the dialog to go' });
         continue;
       }
-      const text = await widget.innerText().catch(() => '');
+      // What is shown may be gone already: then the next look tells.
+      const said = () => widget.innerText({ timeout: 1_000 }).catch(() => '');
+      const text = await said();
       const choice = [
         'Make this one and the other',
         'Make this edit',
@@ -76,15 +78,16 @@ describe('Import of everything', () => {
           .catch(() => undefined);
       else if (await input().isVisible()) {
         await input()
-          .fill('a-value-of-mine-4711')
+          .fill('a-value-of-mine-4711', { timeout: 2_000 })
           .catch(() => undefined);
         await input()
-          .press('Enter')
+          .press('Enter', { timeout: 2_000 })
           .catch(() => undefined);
       }
       // The next question may come in the same widget: only what it says tells them apart.
-      await until(async () => (await widget.innerText().catch(() => '')) !== text || !(await widget.isVisible()), {
+      await until(async () => !(await widget.isVisible()) || (await said()) !== text, {
         what: 'the answer to be taken',
+        timeoutMs: 10_000,
       }).catch(() => undefined);
     }
     assert.fail('too many questions');
