@@ -233,8 +233,11 @@ export class Access implements Disposable {
     return this.#exchange([grant], (old, row) => supersedes(row, old) && sameReach(old, row))[0] as Grant;
   }
 
-  /** Gives grants and withdraws those they replace, in one write: no window ever sees the one without the other. */
-  #exchange(grants: readonly NewGrant[], replaces: (old: Grant, row: Grant) => boolean): Grant[] {
+  /**
+   * Gives grants and withdraws those they replace, in one write: no window ever sees the one without the other. The first goes on with the
+   * uses that `counted` had.
+   */
+  #exchange(grants: readonly NewGrant[], replaces: (old: Grant, row: Grant) => boolean, counted?: string): Grant[] {
     const now = this.#clock.now();
     const make = (grant: NewGrant): Grant => ({ version: 2, id: newId('grant'), createdAt: now, ...grant });
     const rows = grants.map((grant) => make(this.#boundToTask(grant)));
@@ -247,6 +250,9 @@ export class Access implements Disposable {
       );
       if (denied) rows.push(make({ server: row.server, target: row.target, effect: 'ask', scope: denied.scope, givenBy: row.givenBy }));
     }
+    // Before it can be used in any window.
+    const [first] = rows;
+    if (counted !== undefined && first && isCounted(first)) this.#uses.carry(counted, first.id);
     this.#grants.write(
       rows,
       revoked.map((g) => g.id),
@@ -338,10 +344,13 @@ export class Access implements Disposable {
     );
   }
 
-  /** Puts a changed grant in the place of one. `undefined` if that one is gone: what was withdrawn does not come back by an edit. */
+  /**
+   * Puts a changed grant in the place of one: with an id of its own, since the record tells them apart, but what was used of the one is used
+   * of the other. `undefined` if that one is gone: what was withdrawn does not come back by an edit.
+   */
   replace(id: string, grant: NewGrant): Grant | undefined {
     if (!this.#grants.rows().has(id)) return undefined;
-    return this.#exchange([grant], (old, row) => old.id === id || (supersedes(row, old) && sameReach(old, row)))[0];
+    return this.#exchange([grant], (old, row) => old.id === id || (supersedes(row, old) && sameReach(old, row)), id)[0];
   }
 
   /** Makes the grants of a server what they were, to undo a change. Those with a number of uses stay away: nobody knows what was left. */

@@ -31,7 +31,13 @@ export const EditableGrant = z
       description: 'For whom: absent fields mean anybody. Ids are those of Culvert; take out what should not narrow it.',
     }),
     expires: Expires.optional(),
-    uses: z.number().int().min(1).max(1_000_000).optional().meta({ description: 'How often it may be used in all.' }),
+    uses: z
+      .number()
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .optional()
+      .meta({ description: 'How often it may be used in all; what was used before an edit counts.' }),
     rate: z
       .strictObject({
         count: z.number().int().min(1).max(1_000).meta({ description: 'So many uses …' }),

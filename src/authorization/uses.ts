@@ -69,6 +69,16 @@ export class StoredUses implements UseCounter, Disposable {
     return this.#refresh()?.get(grant)?.used ?? 0;
   }
 
+  /** Lets a grant go on with the count of the one that it takes the place of. */
+  carry(from: string, to: string): void {
+    if (this.#refresh()?.has(from) !== true) return;
+    this.#change((counts) => {
+      const count = counts.get(from);
+      if (count) counts.set(to, count);
+      return count !== undefined;
+    });
+  }
+
   /** Drops the counts of grants that are no more. */
   forget(grants: readonly string[]): void {
     const counts = this.#refresh();

@@ -77,6 +77,32 @@ describe('StoredUses', () => {
     assert.match(access.decide(principal, call).reason, /used up/);
   });
 
+  it('an edited grant goes on counting where it was', async () => {
+    const [access, other] = [open(), open()];
+    const { id } = access.give(allow({ uses: 3 }));
+    admit(access);
+    admit(access);
+    const more = access.replace(id, allow({ uses: 4 }));
+    assert.ok(more);
+    assert.equal(access.used(more.id), 2);
+    assert.equal(access.used(id), 0);
+    await nextTurn();
+    assert.deepEqual(
+      [1, 2, 3].map(() => admit(other)),
+      ['allow', 'allow', 'deny'],
+    );
+    await nextTurn();
+    // One that begins to count counts from then on; one that is given anew begins anew.
+    const free = access.replace(more.id, allow({}));
+    assert.ok(free);
+    admit(access);
+    assert.equal(access.used(free.id), 0);
+    access.replace(free.id, allow({ uses: 1 }));
+    assert.deepEqual([admit(access), admit(access)], ['allow', 'deny']);
+    access.give(allow({ uses: 1 }));
+    assert.equal(admit(access), 'allow');
+  });
+
   it('counts for two windows together, call by call', async () => {
     const [one, two] = [open(), open()];
     one.give(allow({ uses: 5 }));
