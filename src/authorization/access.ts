@@ -108,10 +108,9 @@ export class Access implements Disposable {
 
   /**
    * Decides a call that goes out if it is allowed: as {@link decide}, and takes a use of a grant that is limited. What another window
-   * committed before holds, in whatever turn of the event loop. Throws StoreError.
+   * committed before {@link arrived} was last called holds. Throws StoreError.
    */
   admit(principal: Caller, call: Call): Ruling {
-    this.#db.renewVersion();
     for (let take = 0; take < MAX_TAKES; take++) {
       const ruling = this.decide(principal, call);
       const { grant } = ruling;
@@ -401,9 +400,16 @@ export class Access implements Disposable {
     this.#state.write([{ id: 'pause', version: 1, paused, at: this.#clock.now() }]);
   }
 
-  /** Notices what other windows changed up to this instant, and fires the event for it. Costs next to nothing if there is nothing. */
-  notice(): void {
+  /**
+   * A request came: what other windows committed up to this instant holds for it. One turn of the event loop can bring several, and commits
+   * of others between them.
+   */
+  arrived(): void {
     this.#db.renewVersion();
+  }
+
+  /** Notices what other windows changed, up to this turn of the event loop, and fires the event for it. Costs next to nothing if there is nothing. */
+  notice(): void {
     this.#grants.refresh();
     this.#state.refresh();
     this.tasks.refresh();
@@ -411,6 +417,7 @@ export class Access implements Disposable {
 
   /** Notices what other windows changed and what expired, and fires the events for it. */
   refresh(): void {
+    this.arrived();
     this.notice();
     this.#lapses.keep(new Set(this.#grants.rows().keys()));
     if (this.#watchedExpiry !== undefined && this.#watchedExpiry <= this.#clock.now()) this.#expired.fire(undefined);
@@ -509,9 +516,17 @@ export class Access implements Disposable {
   }
 }
 
+const local = new WeakMap<UpstreamPlace, boolean>();
+
 /** Whether the paths that a server is given are those of this machine. Where it isn't known, they are looked at as if. */
 function isLocal(place: UpstreamPlace | undefined): boolean {
   if (!place) return true;
+  let is = local.get(place);
+  if (is === undefined) local.set(place, (is = isHere(place)));
+  return is;
+}
+
+function isHere(place: UpstreamPlace): boolean {
   if (place.ssh !== undefined) return false;
   return place.kind === 'stdio' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(place.url).hostname);
 }

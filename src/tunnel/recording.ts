@@ -108,6 +108,7 @@ export async function recordOutcome(x: Passage, options: StagesOptions, answer: 
       ...(answer.error === undefined ? {} : { error: core.inspector.redactForDisplay(answer.error) }),
       mono: round(ended),
     });
+    if (x.findings.length === 0) return;
     const tool = x.message?.method === 'tools/call' ? (x.message.name ?? '') : x.tasks[0]?.tool;
     core.findings.add(x.findings, {
       server: x.server.id,

@@ -289,6 +289,7 @@ export class Tunnel implements Disposable {
     const { response } = inbound;
     let server: Server | undefined;
     try {
+      core.access.arrived();
       server = core.servers.get(inbound.server);
     } catch (error) {
       this.#options.logger.error(messageOf(error));
