@@ -1,4 +1,3 @@
-import { isAscii } from 'node:buffer';
 import { foldedCharacter } from './lookAlikes.ts';
 import { roomFor } from './symbols.ts';
 
@@ -11,6 +10,8 @@ export class Unescaped {
   /** The result; only {@link length} bytes of it count. */
   #bytes = Buffer.allocUnsafe(256);
   length = 0;
+  /** Whether another {@link read} of the result could change more: it holds what may begin an escape, or what an escape made of it. */
+  goesOn = false;
   /** Where the result departs from the text: place in the result, place in the text, in pairs, ascending. Between two of them both go on alike. */
   #steps = new Uint32Array(64);
   #count = 0;
@@ -30,26 +31,32 @@ export class Unescaped {
     // No escape is longer than what it stands for, but for `ﷺ` and its kin, which are not decomposed: four bytes at most become four.
     if (this.#bytes.length < size + 8) this.#bytes = Buffer.allocUnsafe(roomFor(size + 8));
     const out = this.#bytes;
+    const from4 = viewOf(text);
+    const to4 = viewOf(out);
     this.#count = 0;
-    const ascii = isAscii(text);
+    this.goesOn = false;
     let i = 0;
     let j = 0;
     let plain = 0;
+    // Up to here nothing begins an escape; characters outside ASCII may stand there.
+    let limit = 0;
     next.fill(-1);
     while (i < size) {
+      while (i + 4 <= limit) {
+        const four = from4.getInt32(i, true);
+        if ((four & 0x80808080) !== 0) break;
+        to4.setInt32(j, four, true);
+        i += 4;
+        j += 4;
+      }
       const c = text[i] as number;
       if (SPECIAL[c] === 0) {
         out[j++] = c;
         i++;
-        if (++plain < PLAIN_BYTES) continue;
-        // A long way without an escape: the next is found, and what is before it copied, natively.
+        // A long way without an escape: the next is found natively.
+        if (i <= limit || ++plain < PLAIN_BYTES) continue;
         plain = 0;
-        const end = nextSpecial(text, i, ascii);
-        if (end - i >= PLAIN_BYTES) {
-          text.copy(out, j, i, end);
-          j += end - i;
-          i = end;
-        }
+        limit = nextStarter(text, i);
         continue;
       }
       plain = 0;
@@ -62,20 +69,27 @@ export class Unescaped {
         used = readUtf8(text, i);
         const folded = used > 0 ? foldedCharacter(value) : undefined;
         if (folded === undefined) {
+          // Bytes that are no character can become one when what stands between them goes.
+          if (used === 0) this.goesOn = true;
           for (let n = Math.max(used, 1); n > 0; n--) out[j++] = text[i++] as number;
           continue;
         }
         this.#step(j, i);
-        for (const byte of folded) out[j++] = byte;
+        for (const byte of folded) {
+          if (SPECIAL[byte] !== 0) this.goesOn = true;
+          out[j++] = byte;
+        }
         i += used;
         this.#step(j, i);
         continue;
       }
       if (used === 0) {
+        this.goesOn = true;
         out[j++] = c;
         i++;
         continue;
       }
+      if (value >= 0x80 || SPECIAL[value] !== 0) this.goesOn = true;
       this.#step(j, i);
       if (isByte || value < 0x80) out[j++] = value;
       else if (value < 0x800) {
@@ -183,13 +197,8 @@ const SPECIAL = Uint8Array.from({ length: 256 }, (_, c) => (c >= 0x80 || c === B
 const next = new Int32Array(3);
 const STARTERS = [BACKSLASH, PERCENT, AMPERSAND] as const;
 
-/** The next place from `from` on where an escape may begin. */
-function nextSpecial(text: Buffer, from: number, ascii: boolean): number {
-  if (!ascii) {
-    let i = from;
-    while (i < text.length && SPECIAL[text[i] as number] === 0) i++;
-    return i;
-  }
+/** The next place from `from` on where an escape may begin; characters outside ASCII are no escape. */
+function nextStarter(text: Buffer, from: number): number {
   let nearest = text.length;
   for (let s = 0; s < 3; s++) {
     if ((next[s] as number) < from) {
@@ -199,6 +208,10 @@ function nextSpecial(text: Buffer, from: number, ascii: boolean): number {
     nearest = Math.min(nearest, next[s] as number);
   }
   return nearest;
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** Digit value of a hex digit, 255 for other bytes. */

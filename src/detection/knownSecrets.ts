@@ -272,7 +272,7 @@ export class KnownSecrets {
 
   /** Searches `text` on all its levels, and what is encoded in it. `parts` counts also short runs. */
   #scan(text: Buffer, depth: number, search: Searching, emit: Emit): void {
-    this.#scanLevel(text, depth, 0, search, emit);
+    this.#scanLevel(text, depth, 0, true, search, emit);
     if (depth > 0) return;
     for (const levels of this.#levels)
       for (const level of levels) {
@@ -281,18 +281,19 @@ export class KnownSecrets {
       }
   }
 
-  #scanLevel(text: Buffer, depth: number, number: number, search: Searching, emit: Emit): void {
+  /** `escaped`: whether the text may hold escapes. */
+  #scanLevel(text: Buffer, depth: number, number: number, escaped: boolean, search: Searching, emit: Emit): void {
     const levels = (this.#levels[depth] ??= []);
     const { symbols, unescaped } = (levels[number] ??= { symbols: new Symbols(), unescaped: new Unescaped() });
     const index = this.#indexed();
     this.#probe(index, text, symbols, number > 0, search, emit);
     const ascii = isAscii(text);
-    const changes = number < MAX_LEVELS && Unescaped.mayChange(text, ascii) && unescaped.read(text);
+    const changes = escaped && number < MAX_LEVELS && Unescaped.mayChange(text, ascii) && unescaped.read(text);
     if (depth < MAX_DEPTH) this.#scanEncoded(text, ascii, depth, search, emit);
     if (!changes) return;
-    const inner = unescaped.bytes;
+    const { bytes: inner, goesOn } = unescaped;
     unescaped.forEachChange(index.around, (from, to) => {
-      this.#scanLevel(inner.subarray(from, to), depth, number + 1, search, (start, end, ...rest) => {
+      this.#scanLevel(inner.subarray(from, to), depth, number + 1, goesOn, search, (start, end, ...rest) => {
         emit(unescaped.startOf(from + start), unescaped.endOf(from + end), ...rest);
       });
     });
