@@ -49,6 +49,7 @@ export class Unescaped {
         i += 4;
         j += 4;
       }
+      if (i === size) break;
       const c = text[i] as number;
       if (SPECIAL[c] === 0) {
         out[j++] = c;

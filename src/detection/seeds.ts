@@ -121,7 +121,7 @@ export class SeedTable {
     const shift = this.#filterShift;
     const last = count - SEED_SYMBOLS;
     for (let i = from; i <= last; i += PROBE_STEP) {
-      const bit = Math.imul(data.getUint32(i, true) ^ Math.imul(symbols[i + 4] as number, SPREAD_FIFTH), SPREAD) >>> shift;
+      const bit = Math.imul(data.getInt32(i, true) ^ Math.imul(symbols[i + 4] as number, SPREAD_FIFTH), SPREAD) >>> shift;
       if ((((filter[bit >>> 5] as number) >>> (bit & 31)) & 1) !== 0) return i;
     }
     return count;

@@ -123,6 +123,7 @@ export class FlatText {
         i = end;
         continue;
       }
+      if (i === length) break;
       const c = raw[i] as number;
       if (c !== BACKSLASH) {
         out[j++] = c;
