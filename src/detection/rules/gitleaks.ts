@@ -1,6 +1,9 @@
 import { parse } from 'smol-toml';
-import { PatternMatcher, problemOf, type PatternMatch } from './matcher.ts';
-import { minLength, maxLength, readRegex, regexSource, withoutPreamble } from './regex.ts';
+import { problemOf } from './compiledRule.ts';
+import { PatternMatcher, type PatternMatch } from './matcher.ts';
+import { readRegex } from './regex.ts';
+import { maxLength, minLength } from './regexFacts.ts';
+import { regexSource, withoutPreamble } from './regexSource.ts';
 import type { Rule } from './rule.ts';
 
 /** A user's or company's own rules in the format of gitleaks (https://github.com/gitleaks/gitleaks#configuration). */

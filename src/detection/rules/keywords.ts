@@ -1,72 +1,195 @@
+/** A keyword, and what can stand behind it. */
+export interface Keyword {
+  /** At least two characters, lower case, ASCII. */
+  readonly text: string;
+  /** The bytes that may stand right behind it, one set for each place, as far as that is known; needed only where it is short. */
+  readonly after: readonly Uint8Array[];
+}
+
+/** How often a byte stands in text that tools return, roughly: keywords are looked for by what is rare in them. */
+const FREQUENCY = new Float64Array(256).fill(0.3);
+for (const [characters, often] of [
+  [' ', 15],
+  ['e', 10],
+  ['tainsor', 6],
+  ['hldcu"', 4],
+  ['mpfgyw,', 2],
+  ['bv./:_-0123456789', 1.5],
+  ['kx=', 0.8],
+] as const)
+  for (const c of characters) FREQUENCY[c.charCodeAt(0)] = often;
+
+const LOWER = Uint8Array.from({ length: 256 }, (_, c) => (c >= 0x41 && c <= 0x5a ? c | 0x20 : c));
+/** The bytes that become each byte when letters become small. */
+const VARIANTS: readonly (readonly number[])[] = Array.from({ length: 256 }, (_, c) => {
+  if (LOWER[c] !== c) return [];
+  return c >= 0x61 && c <= 0x7a ? [c, c & 0xdf] : [c];
+});
+
 /**
- * Finds many keywords in one pass, letters in any case: Aho and Corasick's automaton as one flat table ("Efficient string matching: an aid to
- * bibliographic search", 1975). Bytes that are in no keyword share a column.
+ * Four bytes that follow one another in a keyword and around it: what can stand at each place, small letters only. The first may be the byte
+ * before the keyword, the last two may be behind it.
  */
-export class KeywordAutomaton {
-  /** Column of each byte. */
-  readonly #columns = new Uint8Array(256);
-  /** State after each state and column, times the number of columns; negative, less one, where a keyword ends. */
-  readonly #next: Int32Array;
-  readonly #width: number;
-  /** Keywords that end at each state. */
-  readonly #ending: readonly (readonly number[])[];
+interface Run {
+  readonly keyword: number;
+  /** How far into the keyword the second byte stands. */
+  readonly place: number;
+  readonly bytes: readonly [readonly number[], readonly number[], readonly number[], readonly number[]];
+}
 
-  /** `keywords`: lower case, ASCII. */
-  constructor(keywords: readonly string[]) {
-    let width = 1;
-    for (const keyword of keywords)
-      for (const byte of Buffer.from(keyword, 'latin1')) if (this.#columns[byte] === 0) this.#columns[byte] = width++;
-    for (let c = 0x41; c <= 0x5a; c++) this.#columns[c] = this.#columns[c | 0x20] as number;
-    this.#width = width;
-    const children = [new Map<number, number>()];
-    const ending: number[][] = [[]];
-    keywords.forEach((keyword, index) => {
-      let state = 0;
-      for (const byte of Buffer.from(keyword, 'latin1')) {
-        const column = this.#columns[byte] as number;
-        let child = children[state]?.get(column);
-        if (child === undefined) {
-          child = children.push(new Map()) - 1;
-          ending.push([]);
-          children[state]?.set(column, child);
-        }
-        state = child;
-      }
-      ending[state]?.push(index);
-    });
-    const fail = new Int32Array(children.length);
-    const table = new Int32Array(children.length * width);
-    const queue = [0];
-    // It grows on the way.
-    for (const state of queue) {
-      const failed = fail[state] as number;
-      if (state !== 0) ending[state]?.push(...(ending[failed] ?? []));
-      for (let column = 0; column < width; column++) {
-        const child = children[state]?.get(column);
-        const otherwise = state === 0 ? 0 : (table[failed * width + column] as number);
-        if (child !== undefined) {
-          fail[child] = otherwise;
-          queue.push(child);
-        }
-        table[state * width + column] = child ?? otherwise;
-      }
+/** Runs are told apart by two pairs of bytes only as far as they are of different groups: a bit for each. */
+const GROUPS = 16;
+/** Rows of runs by their last three bytes, and behind them rows by their second byte, for those of which the others can be many. */
+const ROW_BITS = 12;
+const ROWS = (1 << ROW_BITS) + 256;
+/** Keywords are told by what is rarest in so many of their first characters. */
+const MAX_ANCHOR = 256;
+
+/**
+ * Finds many keywords in one pass, letters in any case. Of each keyword the two rarest runs that follow one another are known; only every
+ * second place of a text is looked at, so one of them is seen wherever the keyword stands. A filter goes by two bytes and two bytes; what
+ * passes is compared.
+ */
+export class KeywordScanner {
+  /** For two bytes (little-endian), as bits: below, the groups of runs that begin with them, above, of those that end with them. */
+  readonly #filter = new Uint32Array(65_536);
+  readonly #keywords: readonly Uint8Array[];
+  /** Runs by row: the first of each row, one more at the end; for each run its last three bytes, its keyword and its place in that. */
+  readonly #rows = new Uint32Array(ROWS + 1);
+  readonly #lasts: Uint32Array;
+  readonly #owners: Uint32Array;
+  readonly #places: Uint32Array;
+
+  constructor(keywords: readonly Keyword[]) {
+    this.#keywords = keywords.map(({ text }) => Buffer.from(text, 'latin1'));
+    const runs = keywords.flatMap(runsOf);
+    const groups = groupsOf(runs);
+    const rows: Run[][] = Array.from({ length: ROWS }, () => []);
+    for (const run of runs) {
+      const [before, first, second, third] = run.bytes;
+      const bit = groups.get(headOf(run)) as number;
+      this.#allow(before, first, bit);
+      this.#allow(second, third, bit << GROUPS);
+      const [a = 0, b = 0, c = 0] = [first[0], second[0], third[0]];
+      rows[second.length === 1 && third.length === 1 ? rowOf(a | (b << 8) | (c << 16)) : (1 << ROW_BITS) + a]?.push(run);
     }
-    this.#ending = ending;
-    this.#next = table.map((state) => ((ending[state]?.length ?? 0) > 0 ? -state * width - 1 : state * width));
+    const sorted = rows.flat();
+    rows.forEach((row, r) => (this.#rows[r + 1] = (this.#rows[r] as number) + row.length));
+    this.#lasts = Uint32Array.from(sorted, ({ bytes: [, a, b, c] }) => (a[0] ?? 0) | ((b[0] ?? 0) << 8) | ((c[0] ?? 0) << 16));
+    this.#owners = Uint32Array.from(sorted, ({ keyword }) => keyword);
+    this.#places = Uint32Array.from(sorted, ({ place }) => place);
   }
 
-  /** Calls `visit` for each keyword that ends right before `end`, in order. */
-  scan(text: Uint8Array, visit: (keyword: number, end: number) => void): void {
-    const columns = this.#columns;
-    const next = this.#next;
+  #allow(low: readonly number[], high: readonly number[], bits: number): void {
+    const filter = this.#filter;
+    const lows = low.flatMap((byte) => VARIANTS[byte] as readonly number[]);
+    for (const h of high.flatMap((byte) => VARIANTS[byte] as readonly number[]))
+      for (const l of lows) filter[l | (h << 8)] = (filter[l | (h << 8)] as number) | bits;
+  }
+
+  /** Calls `visit` for each place where a keyword begins, nearly in order: as their rarest parts come. */
+  scan(text: Uint8Array, visit: (keyword: number, start: number) => void): void {
+    const filter = this.#filter;
     const { length } = text;
-    let state = 0;
-    for (let i = 0; i < length; i++) {
-      state = next[state + (columns[text[i] as number] as number)] as number;
-      if (state >= 0) continue;
-      state = -state - 1;
-      const keywords = this.#ending[state / this.#width] as readonly number[];
-      for (const keyword of keywords) visit(keyword, i + 1);
+    const data = new DataView(text.buffer, text.byteOffset, length);
+    let i = 0;
+    let last = 0;
+    for (; i + 4 <= length; i += 4) {
+      const four = data.getInt32(i, true);
+      const low = filter[four & 0xffff] as number;
+      const high = filter[four >>> 16] as number;
+      const before = last & (low >>> GROUPS);
+      const within = low & (high >>> GROUPS);
+      if ((before | within) !== 0) {
+        if (before !== 0) this.#check(text, i - 1, visit);
+        if (within !== 0) this.#check(text, i + 1, visit);
+      }
+      last = high;
     }
+    for (i = Math.max(i - 1, 1); i < length; i += 2) this.#check(text, i, visit);
   }
+
+  /** Compares what may have its second byte of a run at `at`. */
+  #check(text: Uint8Array, at: number, visit: (keyword: number, start: number) => void): void {
+    const first = LOWER[text[at] ?? 0] as number;
+    const last = first | ((LOWER[text[at + 1] ?? 0] as number) << 8) | ((LOWER[text[at + 2] ?? 0] as number) << 16);
+    const row = rowOf(last);
+    const rows = this.#rows;
+    const end = rows[row + 1] as number;
+    for (let r = rows[row] as number; r < end; r++) if (this.#lasts[r] === last) this.#compare(text, at, r, visit);
+    const loose = (1 << ROW_BITS) + first;
+    const looseEnd = rows[loose + 1] as number;
+    for (let r = rows[loose] as number; r < looseEnd; r++) this.#compare(text, at, r, visit);
+  }
+
+  #compare(text: Uint8Array, at: number, run: number, visit: (keyword: number, start: number) => void): void {
+    const owner = this.#owners[run] as number;
+    const keyword = this.#keywords[owner] as Uint8Array;
+    const start = at - (this.#places[run] as number);
+    if (start < 0 || start + keyword.length > text.length) return;
+    for (let k = 0; k < keyword.length; k++) if (LOWER[text[start + k] as number] !== keyword[k]) return;
+    visit(owner, start);
+  }
+}
+
+function rowOf(last: number): number {
+  return Math.imul(last, 0x9e3779b1) >>> (32 - ROW_BITS);
+}
+
+/** How a run begins, as far as that is known. */
+function headOf({ bytes: [before, first] }: Run): number {
+  return (first[0] ?? 0) | ((before.length === 1 ? (before[0] ?? 0) : 0) << 8);
+}
+
+/** A group, as a bit, for each way in which runs begin: so that the beginnings of one run seldom stand before the ends of another. */
+function groupsOf(runs: readonly Run[]): ReadonlyMap<number, number> {
+  const often = (bytes: readonly number[]) => bytes.reduce((sum, byte) => sum + (FREQUENCY[byte] as number), 0);
+  const heads = new Map<number, { heads: number; tails: number }>();
+  for (const run of runs) {
+    const [before, first, second, third] = run.bytes;
+    const head = heads.get(headOf(run)) ?? { heads: often(before) * often(first), tails: 0 };
+    head.tails += often(second) * often(third);
+    heads.set(headOf(run), head);
+  }
+  const groups = Array.from({ length: GROUPS }, () => ({ heads: 0, tails: 0 }));
+  const out = new Map<number, number>();
+  for (const [head, own] of [...heads].sort(([, a], [, b]) => b.heads * b.tails - a.heads * a.tails)) {
+    const added = groups.map((group) => group.heads * own.tails + group.tails * own.heads);
+    const best = added.indexOf(Math.min(...added));
+    const group = groups[best] as { heads: number; tails: number };
+    group.heads += own.heads;
+    group.tails += own.tails;
+    out.set(head, 1 << best);
+  }
+  return out;
+}
+
+/** In place of a byte's frequency: any byte. */
+const ANY = 100;
+
+/** The two runs by which a keyword is found: the rarest. */
+function runsOf({ text, after }: Keyword, keyword: number): readonly Run[] {
+  const often = (place: number) => (place < 0 ? ANY : (FREQUENCY[text.charCodeAt(place)] as number));
+  const run = (place: number) => often(place - 1) * often(place) * often(place + 1) * often(place + 2);
+  let best = 0;
+  let least = Number.POSITIVE_INFINITY;
+  for (let place = 0; place + 4 <= Math.min(text.length, MAX_ANCHOR); place++) {
+    const sum = run(place) + run(place + 1);
+    if (sum >= least) continue;
+    least = sum;
+    best = place;
+  }
+  const bytesAt = (at: number) => (at < 0 ? SMALL : at < text.length ? [text.charCodeAt(at)] : smallOf(after[at - text.length]));
+  return [best, best + 1].map((place) => ({
+    keyword,
+    place,
+    bytes: [bytesAt(place - 1), bytesAt(place), bytesAt(place + 1), bytesAt(place + 2)],
+  }));
+}
+
+const SMALL: readonly number[] = Array.from(LOWER, (small, c) => (small === c ? c : -1)).filter((c) => c >= 0);
+
+/** The bytes of a set, or all, as small letters. */
+function smallOf(set: Uint8Array | undefined): readonly number[] {
+  return set ? SMALL.filter((c) => (VARIANTS[c] as readonly number[]).some((variant) => set[variant] === 1)) : SMALL;
 }

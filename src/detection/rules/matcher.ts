@@ -1,6 +1,7 @@
+import { united } from './byteSets.ts';
 import { checkHolds, entropyOf } from './checks.ts';
-import { KeywordAutomaton } from './keywords.ts';
-import { leadingSets, maxLength, minLength, nestedRepetition, readRegex, type Node } from './regex.ts';
+import { compileRule, type CompiledRule } from './compiledRule.ts';
+import { KeywordScanner } from './keywords.ts';
 import type { Rule } from './rule.ts';
 
 /** A place that a rule found. Offsets count bytes; the secret alone, not what it was told by. */
@@ -12,53 +13,21 @@ export interface PatternMatch {
   readonly verified: boolean;
 }
 
-/** Longest match of a rule, bytes: a rule that could find longer ones is refused. A private key of 8,192 bits is the longest thing to find. */
-export const MAX_MATCH_BYTES = 16_384;
-/** Places of a match that are looked at before the regular expression is. */
-const PROBED_PLACES = 48;
 /** Windows of a rule that touch are searched in one, up to this many bytes. */
 const MAX_WINDOW_BYTES = 65_536;
 /** Bytes before a window that an assertion may look at. */
 const LOOK_BYTES = 64;
+/** In place of a place: nobody has asked yet. */
+const NEVER = 0xffffffff;
 /** How long rules are compiled at a time where that happens in slices, milliseconds. */
 const SLICE_MS = 3;
 
-/** What stops a rule from being used, undefined if nothing does. */
-export function problemOf(rule: Rule): string | undefined {
-  try {
-    return problemWith(rule, readRegex(rule.pattern, { anyCase: rule.anyCase }));
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-}
-
-function problemWith(rule: Rule, node: Node): string | undefined {
-  if (rule.keywords.length === 0) return 'it has no keywords: it would have to be tried everywhere';
-  if (rule.keywords.some((k) => k.length < 2 || k !== k.toLowerCase() || /[^\x20-\x7e]/.test(k))) return 'a keyword is no lower-case ASCII';
-  if (maxLength(node) > MAX_MATCH_BYTES) return `it can match more than ${MAX_MATCH_BYTES} bytes`;
-  if (minLength(node) < 4) return 'it can match less than four bytes';
-  return nestedRepetition(node);
-}
-
-interface Compiled {
-  readonly rule: Rule;
-  readonly index: number;
-  readonly maxLength: number;
-  /** Sticky: tried at one place. */
-  readonly sticky: RegExp;
-  readonly global: RegExp;
-  /** Places at which the byte is checked first, and with which table. */
-  readonly probes: readonly { readonly place: number; readonly set: Uint8Array }[];
-}
-
-/** A rule that is ready for use, and its expression. */
-type CompiledRule = Compiled & { readonly node: Node };
-
-/** How a keyword leads to a rule: every match begins with it, or has it somewhere. */
+/** How a keyword leads to a rule. */
 interface Lead {
-  readonly compiled: Compiled;
+  readonly compiled: CompiledRule;
   readonly keywordLength: number;
-  readonly begins: boolean;
+  /** Bytes of a match before it, if it stands at a fixed place. Otherwise a window is searched. */
+  readonly offset: number | undefined;
 }
 
 /**
@@ -67,39 +36,40 @@ interface Lead {
  */
 export class PatternMatcher {
   readonly rules: readonly Rule[];
-  readonly #automaton: KeywordAutomaton;
+  readonly #keywords: KeywordScanner;
   /** By keyword. */
   readonly #leads: readonly (readonly Lead[])[];
-  /** Rules whose matches don't begin with a keyword. */
-  readonly #searched: readonly Compiled[];
+  /** Rules in whose matches a keyword has no fixed place. */
+  readonly #searched: readonly CompiledRule[];
   /** By rule: end of the last match, and the window that is to be searched. */
   readonly #ends: Uint32Array;
   readonly #from: Uint32Array;
   readonly #to: Uint32Array;
+  /** By rule: a place in the text, and the next place from there on of the byte that its matches hold. */
+  readonly #askedFrom: Uint32Array;
+  readonly #nextAt: Uint32Array;
 
   /** @throws if a rule can't be used, see {@link problemOf}. `prepared`: the rules compiled, if somebody did that already. */
   constructor(rules: readonly Rule[], prepared: readonly CompiledRule[] = rules.map(compileRule)) {
     this.rules = rules;
-    const byKeyword = new Map<string, Lead[]>();
-    const searched: Compiled[] = [];
-    rules.forEach((rule, index) => {
-      const compiled = prepared[index] as CompiledRule;
-      const begins = rule.keywords.map((keyword) => beginsWith(compiled.node, keyword, rule.keywords));
-      const all = begins.every(Boolean);
-      if (!all) searched.push(compiled);
+    const leads = new Map<string, Lead[]>();
+    for (const compiled of prepared) {
+      const { rule, place } = compiled;
+      const offset = place?.min === place?.max ? place?.min : undefined;
       for (const keyword of rule.keywords) {
-        const lead = { compiled, keywordLength: keyword.length, begins: all };
-        const list = byKeyword.get(keyword);
-        if (list) list.push(lead);
-        else byKeyword.set(keyword, [lead]);
+        const list = leads.get(keyword) ?? [];
+        list.push({ compiled, keywordLength: keyword.length, offset });
+        leads.set(keyword, list);
       }
-    });
-    this.#automaton = new KeywordAutomaton([...byKeyword.keys()]);
-    this.#leads = [...byKeyword.values()];
-    this.#searched = searched;
+    }
+    this.#keywords = new KeywordScanner(Array.from(leads, ([text, list]) => ({ text, after: setsAfter(text, list) })));
+    this.#leads = [...leads.values()];
+    this.#searched = prepared.filter(({ place }) => place?.min !== place?.max || !place);
     this.#ends = new Uint32Array(rules.length);
     this.#from = new Uint32Array(rules.length);
     this.#to = new Uint32Array(rules.length);
+    this.#askedFrom = new Uint32Array(rules.length);
+    this.#nextAt = new Uint32Array(rules.length);
   }
 
   /** The same as the constructor, in slices of a few milliseconds: for a thread that has other things to do. */
@@ -121,21 +91,26 @@ export class PatternMatcher {
     const out: PatternMatch[] = [];
     this.#ends.fill(0);
     this.#to.fill(0);
-    this.#automaton.scan(text, (keyword, end) => {
+    this.#askedFrom.fill(NEVER);
+    this.#keywords.scan(text, (keyword, at) => {
       const leads = this.#leads[keyword] as readonly Lead[];
-      for (const { compiled, keywordLength, begins } of leads) {
-        const at = end - keywordLength;
-        if (!begins) this.#widen(compiled, text, at, end, out);
-        else if (at >= (this.#ends[compiled.index] as number) && passes(compiled, text, at)) this.#tryAt(compiled, text, at, out);
+      for (const { compiled, keywordLength, offset } of leads) {
+        if (offset === undefined) {
+          this.#widen(compiled, text, at, at + keywordLength, out);
+          continue;
+        }
+        const start = at - offset;
+        if (start >= (this.#ends[compiled.index] as number) && passes(compiled, text, start)) this.#tryAt(compiled, text, start, out);
       }
     });
     for (const compiled of this.#searched) this.#search(compiled, text, out);
     return out.length > 1 ? apart(out) : out;
   }
 
-  #tryAt(compiled: Compiled, text: Buffer, at: number, out: PatternMatch[]): void {
-    const { rule, sticky, maxLength: longest } = compiled;
+  #tryAt(compiled: CompiledRule, text: Buffer, at: number, out: PatternMatch[]): void {
+    const { rule, sticky, maxLength: longest, rare } = compiled;
     if (rule.boundary && !isBoundary(text, at)) return;
+    if (rare !== undefined && !this.#holds(compiled.index, rare, text, at, at + longest)) return;
     const before = Math.max(0, at - LOOK_BYTES);
     const window = text.toString('latin1', before, Math.min(text.length, at + longest + LOOK_BYTES));
     sticky.lastIndex = at - before;
@@ -144,21 +119,38 @@ export class PatternMatcher {
   }
 
   /** Remembers that a rule is to be searched around a keyword. */
-  #widen(compiled: Compiled, text: Buffer, at: number, end: number, out: PatternMatch[]): void {
-    const { index, maxLength: longest } = compiled;
-    const from = Math.max(0, at - longest);
-    const to = Math.min(text.length, end + longest);
-    const open = this.#to[index] as number;
-    if (open > 0 && from <= open && to - (this.#from[index] as number) <= MAX_WINDOW_BYTES) {
-      this.#to[index] = to;
+  #widen(compiled: CompiledRule, text: Buffer, at: number, end: number, out: PatternMatch[]): void {
+    const { index, maxLength: longest, place, rare } = compiled;
+    const from = Math.max(0, at - (place?.max ?? longest));
+    const to = Math.min(text.length, (place ? at : end) + longest);
+    if (rare !== undefined && !this.#holds(index, rare, text, from, to)) return;
+    const [openFrom, openTo] = [this.#from[index] as number, this.#to[index] as number];
+    // Keywords come nearly in order.
+    if (openTo > 0 && from <= openTo && to >= openFrom && Math.max(to, openTo) - Math.min(from, openFrom) <= MAX_WINDOW_BYTES) {
+      this.#from[index] = Math.min(from, openFrom);
+      this.#to[index] = Math.max(to, openTo);
       return;
     }
-    if (open > 0) this.#search(compiled, text, out);
+    if (openTo > 0) this.#search(compiled, text, out);
     this.#from[index] = from;
     this.#to[index] = to;
   }
 
-  #search(compiled: Compiled, text: Buffer, out: PatternMatch[]): void {
+  /** Whether the byte that a rule’s matches hold stands in a part of the text. A text without it is looked through once. */
+  #holds(rule: number, byte: number, text: Buffer, from: number, to: number): boolean {
+    const asked = this.#askedFrom[rule] as number;
+    if (asked === NEVER || (this.#nextAt[rule] as number) < from) {
+      const at = text.indexOf(byte, from);
+      this.#askedFrom[rule] = from;
+      this.#nextAt[rule] = at < 0 ? text.length : at;
+    } else if (from < asked) {
+      // Back a little, as keywords come nearly in order.
+      for (let i = from; i < Math.min(asked, to); i++) if (text[i] === byte) return true;
+    }
+    return (this.#nextAt[rule] as number) < to;
+  }
+
+  #search(compiled: CompiledRule, text: Buffer, out: PatternMatch[]): void {
     const { index, rule, global } = compiled;
     const to = this.#to[index] as number;
     if (to === 0) return;
@@ -171,7 +163,7 @@ export class PatternMatcher {
       if (!rule.boundary || isBoundary(text, before + found.index)) this.#add(compiled, before, found, out);
   }
 
-  #add({ rule, index }: Compiled, before: number, found: RegExpExecArray, out: PatternMatch[]): void {
+  #add({ rule, index }: CompiledRule, before: number, found: RegExpExecArray, out: PatternMatch[]): void {
     const [whole, group] = found;
     const secret = group ?? whole;
     const start = before + found.index + (group === undefined ? 0 : whole.lastIndexOf(group));
@@ -188,67 +180,19 @@ export class PatternMatcher {
   }
 }
 
-function compileRule(rule: Rule, index: number): CompiledRule {
-  const node = readRegex(rule.pattern, { anyCase: rule.anyCase });
-  const problem = problemWith(rule, node);
-  if (problem !== undefined) throw new Error(`Rule ${rule.id}: ${problem}`);
-  const flags = rule.anyCase ? 'i' : '';
-  const sets = leadingSets(node, PROBED_PLACES);
-  // The last place tells most, the one in the middle next, the first few nothing: they are the keyword.
-  const places = [...new Set([sets.length - 1, sets.length >> 1, Math.floor(sets.length * 0.75)])].filter((place) => place >= 0);
-  return {
-    rule,
-    index,
-    node,
-    maxLength: maxLength(node),
-    sticky: new RegExp(rule.pattern, `${flags}y`),
-    global: new RegExp(rule.pattern, `${flags}g`),
-    probes: places.map((place) => ({ place, set: sets[place] as Uint8Array })),
-  };
+/** What may stand right behind a keyword, as far as all that it leads to agrees; bytes of any of them. */
+function setsAfter(text: string, leads: readonly Lead[]): readonly Uint8Array[] {
+  const all = leads.map(({ compiled, offset }) => (offset === undefined ? [] : compiled.after(text)));
+  const length = Math.min(...all.map((sets) => sets.length));
+  return Array.from({ length }, (_, i) => all.map((sets) => sets[i] as Uint8Array).reduce(united));
 }
 
-function passes({ probes }: Compiled, text: Buffer, at: number): boolean {
+function passes({ probes }: CompiledRule, text: Buffer, at: number): boolean {
   for (const { place, set } of probes) {
     const c = text[at + place];
     if (c === undefined || set[c] === 0) return false;
   }
   return true;
-}
-
-/** Whether every match that has the keyword begins with it, or with another one of `all`. */
-function beginsWith(node: Node, keyword: string, all: readonly string[]): boolean {
-  const heads = firstNodes(node);
-  return heads.some((head) => spells(head, keyword)) && heads.every((head) => all.some((other) => spells(head, other)));
-}
-
-/** The alternatives with which a match can begin, each as a sequence. */
-function firstNodes(node: Node): readonly Node[] {
-  switch (node.kind) {
-    case 'choice':
-      return node.nodes.flatMap(firstNodes);
-    case 'group':
-      return firstNodes(node.node);
-    case 'sequence': {
-      const first = node.nodes.findIndex((inner) => inner.kind !== 'assertion');
-      if (first < 0) return [node];
-      const rest = node.nodes.slice(first + 1);
-      return firstNodes(node.nodes[first] as Node).map((head): Node => ({ kind: 'sequence', nodes: [head, ...rest] }));
-    }
-    default:
-      return [node];
-  }
-}
-
-function spells(node: Node, keyword: string): boolean {
-  const sets = leadingSets(node, keyword.length);
-  if (sets.length < keyword.length) return false;
-  return sets.every((set, i) => {
-    const c = keyword.charCodeAt(i);
-    return (
-      (set[c] === 1 || set[c & 0xdf] === 1) &&
-      set.every((bit, byte) => bit === 0 || byte === c || (byte >= 0x41 && byte <= 0x5a && (byte | 0x20) === c))
-    );
-  });
 }
 
 /** Whether a token may begin here: behind no letter or digit, unless that is part of an escape (`\n`, `%3D`, `\u003d`). */
@@ -274,8 +218,13 @@ function isFilled(secret: string, { keywords }: Rule): boolean {
 
 const RANK = { exact: 0, structured: 1, generic: 2 } as const;
 
+/** How much a rule knows beforehand of what it finds, bytes. */
+function told({ rule }: PatternMatch): number {
+  return Math.max(...rule.keywords.map((keyword) => keyword.length));
+}
+
 function apart(matches: PatternMatch[]): PatternMatch[] {
-  matches.sort((a, b) => a.start - b.start || RANK[a.rule.tier] - RANK[b.rule.tier] || b.end - a.end);
+  matches.sort((a, b) => a.start - b.start || RANK[a.rule.tier] - RANK[b.rule.tier] || b.end - a.end || told(b) - told(a));
   const out: PatternMatch[] = [];
   for (const match of matches) {
     const last = out.at(-1);
