@@ -22,7 +22,8 @@ export class Bench {
 
   /** The connection of somebody else. */
   get outside(): DatabaseSync {
-    this.#outside ??= new DatabaseSync(this.path);
+    // Another thread that opens the database can hold the lock for a moment (SQLite: recovery of the index of the log).
+    this.#outside ??= new DatabaseSync(this.path, { timeout: 5_000 });
     return this.#outside;
   }
 

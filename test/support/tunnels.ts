@@ -70,7 +70,7 @@ export class Scene {
 
   /** The connection of somebody else to the database. */
   get outside(): DatabaseSync {
-    this.#outside ??= new DatabaseSync(this.databasePath);
+    this.#outside ??= new DatabaseSync(this.databasePath, { timeout: 5_000 });
     return this.#outside;
   }
 

@@ -17,7 +17,9 @@ interface Window {
   call(count: number): Promise<void>;
 }
 
-describe('verification with a memory outside the database', () => {
+describe('verification with a memory outside the database', function () {
+  // What the keyring is told has been flushed to the disk before, and a busy disk takes its time.
+  this.timeout(30_000);
   let bench: Bench;
   let clock: ManualClock;
   let keyring: Map<string, string>;
