@@ -94,6 +94,33 @@ export function writeHistory({ server }: Culvert, days: number): number {
   return written;
 }
 
+/** Writes so many entries into a chain that no window began: what takes a while to be read, and is found. */
+export function writeForeignChain({ server }: Culvert, count: number): void {
+  const db = new DatabaseSync(databaseOf(server.runFolder), { timeout: 5_000 });
+  const insert = db.prepare("INSERT INTO audit (chain, n, at, kind, body, hash) VALUES ('chain-foreign', ?, ?, 'act', ?, ?)");
+  const body = JSON.stringify({ v: 2, act: 'setting-changed', detail: 'x'.repeat(200), window: 'win-foreign' });
+  const at = Date.now() - HOUR_MS;
+  let head = '';
+  // A window that wants to write meanwhile waits for some milliseconds only.
+  for (let n = 1; n <= count;) {
+    db.exec('BEGIN IMMEDIATE');
+    for (const end = Math.min(count, n + 9_999); n <= end; n++) {
+      head = entryHash(head, 'chain-foreign', n, at, 'act', null, body);
+      insert.run(n, at, body, head);
+    }
+    db.exec('COMMIT');
+  }
+  db.close();
+}
+
+/** Details of the acts of this kind on the record, oldest first. */
+export function actsOn({ server }: Culvert, act: string): string[] {
+  const db = new DatabaseSync(databaseOf(server.runFolder), { readOnly: true });
+  const rows = db.prepare("SELECT body ->> 'detail' AS detail FROM audit WHERE kind = 'act' AND body ->> 'act' = ? ORDER BY seq").all(act);
+  db.close();
+  return rows.map(({ detail }) => String(detail));
+}
+
 function databaseOf(folder: string): string {
   const found = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).find((file) => path.basename(file) === 'culvert.db');
   if (found === undefined) throw new Error('There is no database yet.');

@@ -18,7 +18,7 @@ export async function verifyAudit(app: App, documents: RecordDocuments, log: vsc
   });
   if (!result) return;
   const { entries, problems, endings } = result;
-  core.act({ act: 'verified', detail: problems.length === 0 ? `${entries} entries hold` : `${problems.length} problems` });
+  core.act({ act: 'verified', detail: problems.length === 0 ? `${entries} entries hold` : counted(problems.length, 'problem') });
   for (const problem of problems) log.error(`Audit: ${problem}`);
   const crashed = endings.filter(({ how }) => how === 'crashed').length;
   const said =
