@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { ChainMemory } from '../../../src/audit/chainMemory.ts';
+import { Checkpoints, newSigningKey } from '../../../src/audit/checkpoints.ts';
+import type { Act } from '../../../src/audit/record.ts';
+import type { RetentionPolicy } from '../../../src/audit/retention.ts';
+import { MemorySecretStore } from '../../../src/credentials/memorySecretStore.ts';
+import { Generations } from '../../../src/store/generations.ts';
+import { RecordKeeping } from '../../../src/tunnel/recordKeeping.ts';
+import { Bench } from '../../support/database.ts';
+import { ManualClock } from '../../support/manualClock.ts';
+import { KeptLog } from '../../support/tunnels.ts';
+import { intent, outcome } from '../audit/samples.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+/** When a window looks for the first time, and then again. */
+const [FIRST, AGAIN] = [2 * MINUTE, HOUR];
+
+describe('RecordKeeping', () => {
+  let bench: Bench;
+  let clock: ManualClock;
+  let keyring: Map<string, string>;
+  let log: KeptLog;
+  let policy: RetentionPolicy;
+  let windows: RecordKeeping[];
+
+  const open = async (name: string): Promise<RecordKeeping> => {
+    const db = bench.window();
+    const keeper = {
+      get: async (key: string) => keyring.get(key),
+      set: async (key: string, value: string) => void keyring.set(key, value),
+    };
+    const memory = new ChainMemory(clock, {
+      get: async () => keyring.get('chains'),
+      set: async (value) => void keyring.set('chains', value),
+    });
+    const keeping = new RecordKeeping({
+      db,
+      key: bench.key,
+      generations: new Generations(),
+      checkpoints: new Checkpoints(db, keeper, clock, memory),
+      clock,
+      logger: log,
+      window: name,
+      secretStore: new MemorySecretStore(),
+      recognise: () => undefined,
+      redact: (text) => text,
+      retention: () => policy,
+    });
+    windows.push(keeping);
+    await keeping.begin();
+    return keeping;
+  };
+  const calls = async ({ audit }: RecordKeeping, count: number) => {
+    for (let i = 0; i < count; i++) {
+      const id = `x-${audit.chain}-${audit.head.n}`;
+      await audit.open(id, intent);
+      audit.close(id, outcome);
+      audit.flush();
+    }
+  };
+  const acts = ({ audit }: RecordKeeping, act: string) =>
+    audit.entries({ limit: 10_000 }).filter(({ kind, body }) => kind === 'act' && (body as Act).act === act);
+  const entries = () => Number(bench.outside.prepare('SELECT count(*) AS n FROM audit').get()?.['n']);
+  const lease = () => bench.outside.prepare("SELECT owner, lease_until, done_at FROM lease WHERE name = 'retention'").get();
+  /** Lets time pass, and resolves once a window has done what is due then. */
+  const passes = async (ms: number) => {
+    const before = lease()?.['done_at'];
+    clock.advance(ms);
+    while (lease()?.['done_at'] === before || lease()?.['lease_until'] !== 0) await new Promise(setImmediate);
+  };
+
+  beforeEach(async () => {
+    bench = new Bench();
+    clock = new ManualClock();
+    keyring = new Map([['signing-key', await newSigningKey()]]);
+    log = new KeptLog();
+    policy = { maxDays: 5 };
+    windows = [];
+  });
+  afterEach(() => {
+    for (const window of windows) window.dispose();
+    bench.close();
+  });
+
+  it('drops what is too old two minutes after the start, once a day, by one window for all', async () => {
+    const one = await open('one');
+    await calls(one, 10);
+    clock.setWallClock(clock.now() + 10 * DAY);
+    // Says that it is still there: what is silent has crashed.
+    await one.audit.begin();
+    await open('two');
+    await calls(one, 2);
+    clock.advance(FIRST - 1);
+    assert.equal(lease(), undefined);
+
+    await passes(1);
+    const [applied, ...more] = acts(one, 'retention-applied');
+    assert.deepEqual([applied?.chain, more, entries()], [one.audit.chain, [], 5]);
+    assert.ok(log.lines.some((line) => line.includes('Retention dropped 20 entries of the record (age).')));
+    const done = lease();
+    assert.deepEqual([done?.['owner'], done?.['done_at']], [one.audit.chain, clock.now()]);
+
+    // Within the day nobody takes it up again, though it would be due by the settings.
+    policy = { maxBytes: 1 };
+    clock.setWallClock(clock.now() + 22 * HOUR);
+    clock.advance(AGAIN);
+    assert.deepEqual([lease(), entries()], [done, 5]);
+
+    clock.setWallClock(clock.now() + 2 * HOUR);
+    await passes(AGAIN);
+    // What is there now was written by that.
+    assert.deepEqual(
+      acts(one, 'retention-applied').map(({ at }) => at),
+      [clock.now()],
+    );
+    for (const { audit } of windows) assert.deepEqual((await audit.verify()).problems, []);
+  });
+
+  it('drops nothing of a record that was changed from outside, and tells the user once a day', async () => {
+    const one = await open('one');
+    const told: string[] = [];
+    one.onDidWarn((text) => told.push(text));
+    await calls(one, 10);
+    await bench.tamper("UPDATE audit SET body = replace(body, 'echo', 'ping') WHERE n = 3");
+    clock.setWallClock(clock.now() + 10 * DAY);
+    await passes(FIRST);
+    clock.advance(AGAIN);
+    assert.deepEqual([told.length, entries()], [1, 20]);
+    assert.match(told[0] ?? '', /changed from outside, so nothing of it is dropped\. Look at it with “Culvert: Verify Audit History”/);
+    clock.setWallClock(clock.now() + DAY);
+    await passes(AGAIN);
+    assert.deepEqual([told.length, entries()], [2, 20]);
+  });
+
+  it('keeps all where no limit is set', async () => {
+    policy = {};
+    const one = await open('one');
+    await calls(one, 10);
+    clock.setWallClock(clock.now() + 1_000 * DAY);
+    clock.advance(FIRST + AGAIN);
+    assert.deepEqual([lease(), entries()], [undefined, 20]);
+  });
+});
