@@ -16,6 +16,8 @@ import { Checkpoints, newSigningKey } from '../src/audit/checkpoints.ts';
 import type { Intent, Outcome } from '../src/audit/record.ts';
 import { systemClock } from '../src/common/clock.ts';
 import { Database } from '../src/store/database.ts';
+import { rowsOf, summaryOf } from '../src/vscode/panel/panelData.ts';
+import { ActivityTree } from '../src/vscode/views/activityTree.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -145,6 +147,14 @@ async function measureWriting(): Promise<void> {
   db.close();
 }
 
+/** What the view asks for when it is opened: days, what lies in the newest, and the calls of its first conversation. */
+async function paint(tree: ActivityTree): Promise<void> {
+  const [day] = await tree.children();
+  const below = day ? await tree.children(day) : [];
+  const [conversation] = below.filter(({ kind }) => kind === 'conversation');
+  if (conversation) await tree.children(conversation);
+}
+
 /** A long record: verified, indexed, asked. */
 async function measureReading(): Promise<void> {
   const path = join(folder, 'read.db');
@@ -216,6 +226,18 @@ async function measureReading(): Promise<void> {
     await timed(`conversations of a day (${day.calls} calls)`, () => index.conversations({ from: day.from, to: day.to }), 200);
     await timed('page of a day a week ago', () => index.calls({ from: day.from, to: day.to }, { limit: 100 }), 200);
   }
+  const tree = new ActivityTree(index, () => systemClock.now());
+  tree.filter = {};
+  await timed('activity tree: first paint, the newest day open', () => paint(tree), 200);
+  for (const span of ['day', 'month', 'all'] as const)
+    await timed(
+      `panel: first paint, ${span}`,
+      async () => {
+        const { range } = await summaryOf(index, { kind: 'query', serial: 1, span }, systemClock.now(), (id) => id);
+        await rowsOf(index, { kind: 'list', serial: 2, range });
+      },
+      200,
+    );
   await timed('sums of a day', () => index.aggregate({ from: systemClock.now() - 24 * 60 * 60_000 }), 200);
   await timed('sums of all', () => index.aggregate({}));
   await timed('record of one call', () => index.record('x-1000'), 200);
