@@ -44,8 +44,14 @@ export class Unescaped {
     while (i < size) {
       while (i + 4 <= limit) {
         const four = from4.getInt32(i, true);
-        if ((four & 0x80808080) !== 0) break;
+        const marks = four & 0x80808080;
         to4.setInt32(j, four, true);
+        if (marks !== 0) {
+          const before = (31 - Math.clz32(marks & -marks)) >>> 3;
+          i += before;
+          j += before;
+          break;
+        }
         i += 4;
         j += 4;
       }

@@ -11,6 +11,8 @@ export const MIN_RUN_SYMBOLS = SEED_SYMBOLS + PROBE_STEP - 1;
 
 /** Bits of the filter for each seed, at least: one probe of eight to sixteen passes by chance. */
 const FILTER_BITS = 8;
+/** Bits of the smallest filter, as a power of two: 4 KB, which stay in the processor's nearest memory. */
+const MIN_FILTER_BITS = 15;
 /** A seed with more places than this is a common beginning or a repetition, and is left out where the pattern has others. */
 const MAX_PLACES = 24;
 
@@ -60,7 +62,7 @@ export class SeedTable {
       seeds += seedsOf(pattern);
       size += pattern.symbols.length + 1;
     }
-    const filterBits = Math.max(10, log2(roomFor(seeds * FILTER_BITS)));
+    const filterBits = Math.max(MIN_FILTER_BITS, log2(roomFor(seeds * FILTER_BITS)));
     const bucketBits = Math.max(6, log2(roomFor(seeds)));
     this.#filterShift = 32 - filterBits;
     this.#bucketShift = 32 - bucketBits;

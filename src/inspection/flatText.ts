@@ -2,7 +2,7 @@ import { roomFor } from '../detection/symbols.ts';
 
 const BACKSLASH = 0x5c;
 /** So many bytes without an escape, and the next one is searched natively. */
-const PLAIN_BYTES = 64;
+const PLAIN_BYTES = 256;
 /** Memory that is kept for the next text, bytes. */
 const KEPT_BYTES = 1_048_576;
 
@@ -108,8 +108,15 @@ export class FlatText {
       while (i + 4 <= length && plain < PLAIN_BYTES) {
         const four = from4.getInt32(i, true);
         const other = four ^ 0x5c5c5c5c;
-        if (((other - 0x01010101) & ~other & 0x80808080) !== 0) break;
+        const marks = (other - 0x01010101) & ~other & 0x80808080;
         to4.setInt32(j, four, true);
+        if (marks !== 0) {
+          // The lowest mark is at the first backslash; those above it may be false.
+          const before = (31 - Math.clz32(marks & -marks)) >>> 3;
+          i += before;
+          j += before;
+          break;
+        }
         i += 4;
         j += 4;
         plain += 4;
