@@ -23,6 +23,8 @@ export interface Activity {
 
 /** An outcome waits at most this long for company before it is written, milliseconds. A crash in between leaves an intent without outcome. */
 const OUTCOME_DELAY_MS = 20;
+/** So many outcomes are written without waiting for more: some milliseconds of work. */
+const OUTCOMES_AT_ONCE = 256;
 /** Outcomes that may wait while the database can't be written; the oldest are given up beyond that. */
 const MAX_WAITING_OUTCOMES = 10_000;
 
@@ -37,7 +39,7 @@ interface Waiting {
   readonly exchange: string | null;
   readonly server: string | null;
   readonly tool: string | null;
-  readonly value: Intent | Outcome | Act;
+  value: Intent | Outcome | Act | (() => Outcome);
   readonly at: number;
 }
 
@@ -99,10 +101,14 @@ export class AuditLog implements Disposable {
     });
   }
 
-  /** Notes how the call ended. Written a moment later, and before anything that is read from here. */
-  close(exchange: string, outcome: Outcome): void {
+  /**
+   * Notes how the call ended. Written a moment later, and before anything that is read from here. A function is asked only then, once: many
+   * after one another cost less than each between two calls, and no call waits for them. It must not throw.
+   */
+  close(exchange: string, outcome: Outcome | (() => Outcome)): void {
     this.#outcomes.push(this.#entry('outcome', exchange, null, null, outcome));
     if (this.#outcomes.length > MAX_WAITING_OUTCOMES) this.#outcomes.shift();
+    if (this.#outcomes.length === OUTCOMES_AT_ONCE) setImmediate(() => this.#tryFlush());
     this.#outcomeTimer ??= this.#clock.after(OUTCOME_DELAY_MS, () => this.#tryFlush());
   }
 
@@ -294,7 +300,7 @@ export class AuditLog implements Disposable {
     for (const intent of intents) intent.resolve();
   }
 
-  #entry(kind: Entry['kind'], exchange: string | null, server: string | null, tool: string | null, value: Intent | Outcome | Act): Waiting {
+  #entry(kind: Entry['kind'], exchange: string | null, server: string | null, tool: string | null, value: Waiting['value']): Waiting {
     return { kind, exchange, server, tool, value, at: this.#clock.now() };
   }
 
@@ -302,6 +308,8 @@ export class AuditLog implements Disposable {
   #write(entries: readonly Waiting[]): void {
     if (this.#stopped)
       throw new StoreError('CULVERT_STORE_CLOSED', 'The record is closed; nothing more is let through. Reload the window.');
+    // What can't be written waits on without what it is made of.
+    for (const entry of entries) entry.value = typeof entry.value === 'function' ? entry.value() : entry.value;
     let n = this.#n;
     let head = this.#head;
     const insert = () => {

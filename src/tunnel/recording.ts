@@ -1,5 +1,5 @@
 import { createHash, hash } from 'node:crypto';
-import type { CredentialUse, Intent } from '../audit/record.ts';
+import type { CredentialUse, Intent, Outcome } from '../audit/record.ts';
 import { messageOf } from '../common/errors.ts';
 import { LARGE_BYTES } from '../inspection/secretSearch.ts';
 import { methodOf, type Exchange } from '../mcp/exchange.ts';
@@ -22,6 +22,8 @@ const MAX_NAME = 256;
 const MAX_READ_BYTES = 1024 * 1024;
 /** So much is hashed before the event loop gets a turn, bytes: about 2 ms. */
 const HASH_SLICE_BYTES = 1024 * 1024;
+/** Largest reply that waits to be read until its outcome is written, bytes: a moment's worth of them must not fill the memory. */
+const MAX_READ_LATER_BYTES = 64 * 1024;
 /** Findings of a call that are told one by one; the rest is counted. */
 const MAX_FOUND = 20;
 const INPUT_REQUIRED = Buffer.from('"input_required"');
@@ -84,30 +86,12 @@ export async function recordOutcome(x: Passage, options: StagesOptions, answer: 
   try {
     if (!x.recorded)
       await core.audit.open(x.id, core.inspector.redactPlain({ ...intentOf(x, options, 'deny'), reason: answer.error ?? 'refused' }));
-    const result = answer.result === 'ok' && !answer.sent ? resultOf(answer.body) : answer.result;
     const reply = x.reply ?? (answer.sent || answer.body.length === 0 || x.upstream === undefined ? undefined : answer.body);
     const kept = options.recordResults();
-    const digest = reply && kept !== 'off' ? await digestOf(reply) : undefined;
-    const text = reply && kept === 'redacted' ? resultText(reply) : undefined;
-    const rpcCode = reply && result === 'rpc-error' ? codeIn(reply) : undefined;
-    core.audit.close(x.id, {
-      v: 2,
-      result,
-      status: answer.status,
-      ...(rpcCode === undefined ? {} : { rpcCode }),
-      ...(reply && x.era === 'modern' && asksForInput(reply) ? { inputRequired: true } : {}),
-      responseBytes: x.responseBytes,
-      findings: x.findings.length,
-      ...(x.findings.length > 0 ? { found: x.findings.slice(0, MAX_FOUND).map(({ rule, action }) => ({ rule, action })) } : {}),
-      ...(digest === undefined ? {} : { resultDigest: digest }),
-      ...(text === undefined ? {} : { resultText: text }),
-      totalMs: round(ended - x.startedAt),
-      decisionMs: round(x.decidedAt - x.startedAt),
-      ...(x.upstreamMs === undefined ? {} : { upstreamMs: round(x.upstreamMs) }),
-      stages: x.times,
-      ...(answer.error === undefined ? {} : { error: core.inspector.redactForDisplay(answer.error) }),
-      mono: round(ended),
-    });
+    const digested = kept === 'off' ? undefined : reply;
+    if (digested === undefined || digested.length <= MAX_READ_LATER_BYTES)
+      core.audit.close(x.id, () => outcomeOf(x, options, { answer, reply, ended, kept, digest: digested && hash('sha256', digested) }));
+    else core.audit.close(x.id, outcomeOf(x, options, { answer, reply, ended, kept, digest: await digestOf(digested) }));
     if (x.findings.length === 0) return;
     const tool = x.message?.method === 'tools/call' ? (x.message.name ?? '') : x.tasks[0]?.tool;
     core.findings.add(x.findings, {
@@ -120,6 +104,44 @@ export async function recordOutcome(x: Passage, options: StagesOptions, answer: 
     // The intent is on record; an intent without outcome tells that the end could not be written.
     logger.error(`The outcome of a call could not be recorded: ${messageOf(error)}`);
   }
+}
+
+/** How an exchange ended, as far as it is known when it ends. */
+interface Ending {
+  readonly answer: Answer;
+  /** The message that answered the request, as the agent got it. */
+  readonly reply: Buffer | undefined;
+  /** Monotonic clock, milliseconds. */
+  readonly ended: number;
+  /** What of results is kept. */
+  readonly kept: ReturnType<StagesOptions['recordResults']>;
+  /** SHA-256 of the reply, hex. */
+  readonly digest: string | undefined;
+}
+
+/** What is written of it. Holds no secret. */
+function outcomeOf(x: Passage, { core }: StagesOptions, { answer, reply, ended, kept, digest }: Ending): Outcome {
+  const result = answer.result === 'ok' && !answer.sent ? resultOf(answer.body) : answer.result;
+  const text = reply && kept === 'redacted' ? resultText(reply) : undefined;
+  const rpcCode = reply && result === 'rpc-error' ? codeIn(reply) : undefined;
+  return {
+    v: 2,
+    result,
+    status: answer.status,
+    ...(rpcCode === undefined ? {} : { rpcCode }),
+    ...(reply && x.era === 'modern' && asksForInput(reply) ? { inputRequired: true } : {}),
+    responseBytes: x.responseBytes,
+    findings: x.findings.length,
+    ...(x.findings.length > 0 ? { found: x.findings.slice(0, MAX_FOUND).map(({ rule, action }) => ({ rule, action })) } : {}),
+    ...(digest === undefined ? {} : { resultDigest: digest }),
+    ...(text === undefined ? {} : { resultText: text }),
+    totalMs: round(ended - x.startedAt),
+    decisionMs: round(x.decidedAt - x.startedAt),
+    ...(x.upstreamMs === undefined ? {} : { upstreamMs: round(x.upstreamMs) }),
+    stages: x.times,
+    ...(answer.error === undefined ? {} : { error: core.inspector.redactForDisplay(answer.error) }),
+    mono: round(ended),
+  };
 }
 
 /** Who said yes or no, if somebody was asked and answered. */
