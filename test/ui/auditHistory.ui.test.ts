@@ -10,7 +10,7 @@ import { useCulvert } from '../harness/openCulvert.ts';
 import { PROJECT_ROOT } from '../harness/paths.ts';
 import { until } from '../harness/until.ts';
 import { Workbench } from '../harness/workbench.ts';
-import { addServer, callAndAnswer, paletteCommands, setSetting, told, typed } from './actions.ts';
+import { addServer, callAndAnswer, openViews, paletteCommands, setSetting, told, typed } from './actions.ts';
 
 const EXPORT = 'Export Audit History';
 
@@ -167,12 +167,14 @@ describe('The audit history', () => {
     let port: number;
     const acts: string[] = [];
     let unsigned = 0;
+    let isAway = false;
     before(async () => {
       server = createServer((request, response) => {
         const parts: Buffer[] = [];
         request.on('data', (part: Buffer) => parts.push(part));
         request.on('end', () => {
           const body = Buffer.concat(parts).toString();
+          if (isAway) return void response.writeHead(503).end();
           if (isSigned(key, String(request.headers['culvert-signature']), body, Date.now() / 1_000))
             for (const event of (JSON.parse(body) as { events: { act?: { act: string; detail?: string } }[] }).events)
               acts.push(`${event.act?.act ?? 'call'} ${event.act?.detail ?? ''}`.trim());
@@ -185,7 +187,7 @@ describe('The audit history', () => {
     });
     after(() => server.close());
 
-    it('begins when the user says so, with the secret from the keyring, and ends when the user says so', async () => {
+    it('begins when the user says so, with the secret from the keyring', async () => {
       const { window } = culvert();
       await setSetting(window, 'culvert.audit.exports', [
         { name: 'siem', kind: 'webhook', url: `http://127.0.0.1:${port}/`, secret: 'siem-key' },
@@ -204,6 +206,23 @@ describe('The audit history', () => {
       assert.ok(acts.includes('call'));
       assert.ok(acts.some((act) => act.startsWith('setting-changed [] →')));
       await offered('Stop Streaming Export…', true);
+    });
+
+    it('is said to be behind while the receiver is away, and catches up by itself', async () => {
+      const { window } = culvert();
+      await openViews(window, 'Activity');
+      const behind = window.pane('Activity').getByText(/The streaming export siem is behind since .* HTTP 503/);
+      isAway = true;
+      await setSetting(window, 'culvert.approvalTimeoutSeconds', 50);
+      await behind.waitFor();
+      isAway = false;
+      await until(async () => acts.includes('setting-changed 55 → 50'), { what: 'what was missed' });
+      await behind.waitFor({ state: 'hidden' });
+      await setSetting(window, 'culvert.approvalTimeoutSeconds', undefined);
+    });
+
+    it('ends when the user says so', async () => {
+      const { window } = culvert();
       await window.command('Culvert: Stop Streaming Export…');
       await window.pick('siem', { title: 'Stop Streaming Export' });
       await told(window, 'siem was stopped');

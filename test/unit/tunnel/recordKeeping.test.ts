@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { ChainMemory } from '../../../src/audit/chainMemory.ts';
-import { Checkpoints, newSigningKey } from '../../../src/audit/checkpoints.ts';
+import { Checkpoints, digestOf, newSigningKey } from '../../../src/audit/checkpoints.ts';
 import type { Act } from '../../../src/audit/record.ts';
 import type { RetentionPolicy } from '../../../src/audit/retention.ts';
 import { MemorySecretStore } from '../../../src/credentials/memorySecretStore.ts';
@@ -16,6 +16,8 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 /** When a window looks for the first time, and then again. */
 const [FIRST, AGAIN] = [2 * MINUTE, HOUR];
+/** How often it signs. */
+const CHECKPOINT = 5 * MINUTE;
 
 describe('RecordKeeping', () => {
   let bench: Bench;
@@ -82,6 +84,38 @@ describe('RecordKeeping', () => {
   afterEach(() => {
     for (const window of windows) window.dispose();
     bench.close();
+  });
+
+  it('signs every five minutes, when it closes, and before an export', async () => {
+    const one = await open('one');
+    const signed = () => bench.outside.prepare('SELECT id, jws FROM checkpoint ORDER BY id').all();
+    const until = async (count: number) => {
+      while (signed().length < count) await new Promise(setImmediate);
+      const { heads } = (await one.checkpoints.open(String(signed()[count - 1]?.['jws']))) ?? {};
+      return heads;
+    };
+    const head = () => [[one.audit.chain, one.audit.head.n, one.audit.head.hash]];
+    await calls(one, 2);
+    clock.advance(CHECKPOINT - 1);
+    assert.deepEqual(signed(), []);
+    clock.advance(1);
+    assert.deepEqual(await until(1), head());
+    // The keyring knows it, so that it can't go unnoticed.
+    while (keyring.get('last-checkpoint') !== digestOf(String(signed()[0]?.['jws']))) await new Promise(setImmediate);
+
+    // Nothing new, nothing to sign.
+    await one.audit.checkpoint();
+    assert.equal(signed().length, 1);
+
+    await calls(one, 1);
+    for await (const line of one.lines({})) assert.ok(line.endsWith('\n'));
+    assert.deepEqual(await until(2), head());
+
+    await calls(one, 1);
+    await one.end();
+    assert.deepEqual(await until(3), head());
+    assert.equal(acts(one, 'stopped').length, 1);
+    assert.deepEqual((JSON.parse(keyring.get('chains') ?? '') as { chains: object }).chains, {});
   });
 
   it('drops what is too old two minutes after the start, once a day, by one window for all', async () => {
