@@ -164,6 +164,8 @@ export const Act = z
     detail: z.string().exactOptional(),
     /** Grant, task or credential that it is about. Since 2. */
     id: z.string().exactOptional(),
+    /** When what was given ends by itself, milliseconds since the epoch. Since 2. */
+    until: z.number().exactOptional(),
     window: z.string(),
     /** Monotonic clock of the window, milliseconds. Since 2. */
     mono: z.number().exactOptional(),

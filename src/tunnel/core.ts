@@ -185,6 +185,7 @@ export class Core implements Disposable {
             subject: describeGrant(grant),
             detail: `by ${grant.givenBy}`,
             id: grant.id,
+            ...(grant.expiresAt === undefined ? {} : { until: grant.expiresAt }),
           });
         for (const grant of revoked) this.act({ act: 'grant-revoked', server: grant.server, subject: describeGrant(grant), id: grant.id });
       }),

@@ -3,7 +3,7 @@ import { ActivityIndex } from '../audit/activityIndex.ts';
 import { AuditLog } from '../audit/auditLog.ts';
 import type { Checkpoints } from '../audit/checkpoints.ts';
 import type { AuditEvent } from '../audit/export/event.ts';
-import { MAX_LISTED } from '../audit/export/evidence.ts';
+import { MAX_GRANTS, MAX_LISTED } from '../audit/export/evidence.ts';
 import { Exports } from '../audit/export/exports.ts';
 import { thumbprintOf } from '../audit/export/importLines.ts';
 import { exportLines, type ExportOptions } from '../audit/export/jsonLines.ts';
@@ -154,7 +154,7 @@ export class RecordKeeping implements Disposable {
     this.audit.flush();
     const thread = new JobThread();
     try {
-      return await thread.run(readSpan, { ...period, path: this.#options.db.path, maxActs: MAX_LISTED }, { signal });
+      return await thread.run(readSpan, { ...period, path: this.#options.db.path, maxActs: MAX_LISTED, maxGrants: MAX_GRANTS }, { signal });
     } finally {
       await thread.end();
     }

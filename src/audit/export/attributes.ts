@@ -21,6 +21,7 @@ export function attributesOf(event: AuditEvent): Attributes {
     set('culvert.subject', event.act.subject);
     set('culvert.detail', event.act.detail);
     set('culvert.id', event.act.id);
+    set('culvert.until', event.act.until === undefined ? undefined : new Date(event.act.until).toISOString());
     return out;
   }
   const { intent, outcome } = event;

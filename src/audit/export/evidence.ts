@@ -3,6 +3,7 @@ import type { Activity } from '../auditLog.ts';
 import { parseBody, type Act } from '../record.ts';
 import type { Period } from '../spanJobs.ts';
 import type { Verification } from '../verification.ts';
+import type { EndedGrant } from './endedGrants.ts';
 import { fateOf } from './event.ts';
 
 /** A permission as the report lists it; authorization describes its grants so. */
@@ -22,7 +23,11 @@ export interface Evidence {
   readonly to: number;
   readonly made: number;
   readonly version: string;
+  /** In force when the report is made. */
   readonly permissions: readonly EvidencePermission[];
+  /** In force in the period, and ended since; the newest. */
+  readonly ended: readonly EndedGrant[];
+  readonly moreEnded: boolean;
   readonly summary: ActivitySummary;
   /** Labels of servers by id. */
   readonly labels: ReadonlyMap<string, string>;
@@ -36,6 +41,16 @@ export interface Evidence {
 
 /** Denied calls and acts that a report lists one by one. */
 export const MAX_LISTED = 500;
+/** Acts about grants that are read for a report: more than anybody gives by hand. */
+export const MAX_GRANTS = 20_000;
+
+/** The acts of a report that can be read; `acts` as they are stored. */
+export function readActs(acts: readonly { readonly at: number; readonly body: string }[]): { at: number; act: Act }[] {
+  return acts.flatMap(({ at, body }) => {
+    const act = parseBody('act', body);
+    return act ? [{ at, act: act as Act }] : [];
+  });
+}
 
 /** Gathers the part of a report that comes from the index; `acts` are those of the period as they are stored, oldest first. */
 export async function gatherActivity(
@@ -53,10 +68,7 @@ export async function gatherActivity(
     summary: await index.aggregate(span),
     stopped: stopped.slice(0, MAX_LISTED),
     moreStopped: stopped.length > MAX_LISTED || denied.next !== undefined || ended.next !== undefined,
-    acts: acts.slice(-MAX_LISTED).flatMap(({ at, body }) => {
-      const act = parseBody('act', body);
-      return act ? [{ at, act: act as Act }] : [];
-    }),
+    acts: readActs(acts.slice(-MAX_LISTED)),
   };
 }
 
@@ -127,11 +139,26 @@ function blocksOf(evidence: Evidence): Block[] {
       text: `Agent access through Culvert ${evidence.version} from ${time(evidence.from)} to ${time(evidence.to)}, made ${time(evidence.made)}. All times are UTC.`,
     },
     { kind: 'heading', level: 2, text: 'Who could do what' },
+    { kind: 'text', text: 'In force when this report was made, of what was given before the end of the period:' },
     table(
       ['Who', 'Server', 'What', 'Effect', 'Until', 'Given by'],
       evidence.permissions.map(({ who, server, what, effect, until, givenBy }) => [who, server, what, effect, until, givenBy]),
-      'Nobody had any permission.',
+      'Nothing.',
     ),
+    { kind: 'text', text: 'In force in the period, and ended since:' },
+    table(
+      ['Server', 'What and for whom', 'Given', 'Given by', 'Ended', 'How'],
+      evidence.ended.map(({ server, what, givenAt, givenBy, endedAt, how }) => [
+        label(server),
+        what,
+        givenAt === undefined ? 'before this record begins' : time(givenAt),
+        givenBy?.replace(/^by /, '') ?? '',
+        endedAt === undefined ? '' : time(endedAt),
+        how,
+      ]),
+      'Nothing.',
+    ),
+    ...(evidence.moreEnded ? [{ kind: 'text', text: 'There are more; the whole list is in the export.' } as const] : []),
     { kind: 'heading', level: 2, text: 'What was done' },
     table(
       ['Server', 'Calls', 'Went well', 'Failed', 'Denied or stopped', 'Findings'],

@@ -1,6 +1,15 @@
 import * as vscode from 'vscode';
 import { basename } from 'node:path';
-import { evidenceHtml, evidenceMarkdown, gatherActivity, type Evidence, type EvidencePermission } from '../../audit/export/evidence.ts';
+import { endedGrants } from '../../audit/export/endedGrants.ts';
+import {
+  MAX_LISTED,
+  evidenceHtml,
+  evidenceMarkdown,
+  gatherActivity,
+  readActs,
+  type Evidence,
+  type EvidencePermission,
+} from '../../audit/export/evidence.ts';
 import { describeTarget, describeGrant, instant, isLive, type Grant } from '../../authorization/grant.ts';
 import type { App } from '../app.ts';
 import { askChoice, single } from '../steps.ts';
@@ -25,18 +34,26 @@ export async function createEvidenceReport(app: App, version: string): Promise<v
   const done = await withShare('Culvert: making the evidence report…', async ({ signal, onProgress }) => {
     await core.audit.checkpoint();
     const now = Date.now();
-    const { acts } = await core.record.span(period, signal);
+    const { acts, grants } = await core.record.span(period, signal);
     const verification = await core.audit.verify(signal, onProgress);
     // What is all is told from its first day on.
     const [first] = period.all ? core.audit.at([(await core.record.span({ from: 0, to: now }, signal)).low ?? 0]) : [];
     const span = { from: first?.at ?? (period.all ? now : period.from), to: Math.min(period.to, now) };
+    const ended = endedGrants(
+      readActs(grants),
+      span,
+      new Set(core.access.all().flatMap((grant) => (isLive(grant, now) ? [grant.id] : []))),
+    );
+    const activity = await gatherActivity(core.index, acts, { from: span.from, to: Math.max(span.to, span.from + 1) });
     const evidence: Evidence = {
       ...span,
+      ...activity,
       made: now,
       version,
-      permissions: permissionsOf(app, now),
-      labels: new Map(core.servers.list().map(({ id, label }) => [id, label])),
-      ...(await gatherActivity(core.index, acts, { from: span.from, to: Math.max(span.to, span.from + 1) })),
+      permissions: permissionsOf(app, now, span.to),
+      ended: ended.slice(-MAX_LISTED),
+      moreEnded: ended.length > MAX_LISTED,
+      labels: await labelsOf(app, [...activity.summary.timeline, ...ended]),
       verification,
       keyThumbprint: await core.record.thumbprint(),
     };
@@ -54,12 +71,12 @@ export async function createEvidenceReport(app: App, version: string): Promise<v
   if (choice === 'Open in Browser') await vscode.env.openExternal(vscode.Uri.file(path));
 }
 
-/** The grants that are in force now. */
-function permissionsOf({ core }: App, now: number): EvidencePermission[] {
+/** The grants that are in force now, of those that were given before `to`. */
+function permissionsOf({ core }: App, now: number, to: number): EvidencePermission[] {
   return core.servers.list().flatMap(({ id, label }) =>
     core.access
       .forServer(id)
-      .filter((grant) => isLive(grant, now))
+      .filter((grant) => isLive(grant, now) && grant.createdAt <= to)
       .map((grant) => ({
         who: whoOf(grant),
         server: label,
@@ -70,6 +87,17 @@ function permissionsOf({ core }: App, now: number): EvidencePermission[] {
         givenBy: `${grant.givenBy}, ${instant(grant.createdAt)}`,
       })),
   );
+}
+
+/** What servers are called; those that are gone as they were called last. */
+async function labelsOf({ core }: App, named: readonly { readonly server: string }[]): Promise<Map<string, string>> {
+  const labels = new Map(core.servers.list().map(({ id, label }) => [id, label]));
+  for (const { server } of named) {
+    if (labels.has(server)) continue;
+    const { calls } = await core.index.calls({ server }, { limit: 1 });
+    labels.set(server, calls[0] ? `${calls[0].intent.serverLabel} (removed)` : server);
+  }
+  return labels;
 }
 
 function whoOf({ scope }: Grant): string {

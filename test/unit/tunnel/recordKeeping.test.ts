@@ -168,6 +168,25 @@ describe('RecordKeeping', () => {
     assert.deepEqual([told.length, entries()], [2, 20]);
   });
 
+  it('finds what was done in a period, and the grants of before', async () => {
+    const one = await open('one');
+    const began = clock.now();
+    const grant = (act: 'grant-given' | 'grant-revoked', id: string) => one.audit.act({ act, id, subject: `allow ${id}`, window: 'one' });
+    grant('grant-given', 'a');
+    await calls(one, 2);
+    clock.advance(HOUR);
+    grant('grant-given', 'b');
+    one.audit.act({ act: 'paused', window: 'one' });
+    clock.advance(HOUR);
+    grant('grant-revoked', 'a');
+    const { low, high, entries: count, acts: done, grants } = await one.span({ from: began + HOUR, to: began + 2 * HOUR });
+    const of = (list: readonly { readonly body: string }[]) =>
+      list.map(({ body }) => JSON.parse(body) as Act).map(({ act, id }) => [act, ...(id === undefined ? [] : [id])].join(' '));
+    assert.deepEqual([low, high, count], [6, 7, 2]);
+    assert.deepEqual(of(done), ['grant-given b', 'paused']);
+    assert.deepEqual(of(grants), ['grant-given a', 'grant-given b']);
+  });
+
   it('keeps all where no limit is set', async () => {
     policy = {};
     const one = await open('one');

@@ -5,6 +5,7 @@ import { fateOf, type ActEvent, type CallEvent } from '../../../../src/audit/exp
 import { ocsfOf } from '../../../../src/audit/export/ocsf.ts';
 import { frame } from '../../../../src/audit/export/syslogSink.ts';
 import { WEBHOOK_TOLERANCE_S, isSigned, signatureOf } from '../../../../src/audit/export/webhookSink.ts';
+import { endedGrants } from '../../../../src/audit/export/endedGrants.ts';
 import { evidenceHtml, evidenceMarkdown, type Evidence } from '../../../../src/audit/export/evidence.ts';
 import { ActName, parseBody, type Intent, type Outcome } from '../../../../src/audit/record.ts';
 import { ocsfProblems } from '../../../support/ocsf.ts';
@@ -178,6 +179,49 @@ describe('formats of exports', () => {
     assert.equal(parseBody('act', 'x'), undefined);
   });
 
+  it('tells which grants were in force in a period and are no more', () => {
+    const given = (id: string, at: number, until?: number) => ({
+      at,
+      act: {
+        act: 'grant-given',
+        server: 's',
+        subject: `allow ${id}`,
+        detail: 'by user',
+        id,
+        window: 'w',
+        ...(until === undefined ? {} : { until }),
+      } as const,
+    });
+    const revoked = (id: string, at: number) => ({
+      at,
+      act: { act: 'grant-revoked', server: 's', subject: `allow ${id}`, id, window: 'w' } as const,
+    });
+    const acts = [
+      given('long ago', 1),
+      given('still', 2),
+      given('ran out before', 3, 50),
+      given('ran out', 4, 120),
+      given('ran out, swept away', 5, 130),
+      given('once', 6),
+      given('revoked', 7, 500),
+      { at: 8, act: { act: 'paused', window: 'w' } as const },
+      revoked('long ago', 60),
+      revoked('of before the record', 110),
+      revoked('revoked', 140),
+      revoked('ran out, swept away', 150),
+    ];
+    assert.deepEqual(
+      endedGrants(acts, { from: 100, to: 200 }, new Set(['still'])).map(({ what, givenAt, endedAt, how }) => [what, givenAt, endedAt, how]),
+      [
+        ['allow ran out', 4, 120, 'ran out'],
+        ['allow ran out, swept away', 5, 130, 'ran out'],
+        ['allow once', 6, undefined, 'used up, or ended with its task or window'],
+        ['allow revoked', 7, 140, 'revoked'],
+        ['allow of before the record', undefined, 110, 'revoked'],
+      ],
+    );
+  });
+
   it('lets nothing of what agents say become part of a report', () => {
     const nasty = '<script>alert(1)</script> | [x](javascript:1) `code`';
     const evidence: Evidence = {
@@ -186,6 +230,8 @@ describe('formats of exports', () => {
       made: 2,
       version: '1',
       permissions: [{ who: nasty, server: 's', what: nasty, effect: 'allow', until: '', givenBy: '' }],
+      ended: [{ server: 'srv-1', what: nasty, givenAt: undefined, givenBy: undefined, endedAt: 0, how: 'revoked' }],
+      moreEnded: false,
       summary: {
         timeline: [
           { hour: 0, server: 'srv-1', effect: 'deny', result: 'denied', calls: 3, findings: 0, requestBytes: 1, responseBytes: 1 },

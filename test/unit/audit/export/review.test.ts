@@ -75,7 +75,7 @@ describe('reviews and spans of the record', () => {
 
   it('a period is found by time, with its acts', async () => {
     const thread = new JobThread();
-    const span = await thread.run(readSpan, { path: db.path, from: began + 4 * 60_000, to: began + 6 * 60_000, maxActs: 10 });
+    const span = await thread.run(readSpan, { path: db.path, from: began + 4 * 60_000, to: began + 6 * 60_000, maxActs: 10, maxGrants: 10 });
     // The intent without an end, intent and outcome of the next, the act.
     assert.deepEqual([span.entries, span.acts.map(({ body }) => (JSON.parse(body) as { act: string }).act)], [4, ['paused']]);
     const events = [];
@@ -84,7 +84,7 @@ describe('reviews and spans of the record', () => {
       events.map((event) => (event.kind === 'act' ? event.act.act : [event.exchange, event.outcome?.result])),
       [['x-5', 'ok'], 'paused', ['x-4', undefined]],
     );
-    const none = await thread.run(readSpan, { path: db.path, from: 0, to: 1, maxActs: 10 });
+    const none = await thread.run(readSpan, { path: db.path, from: 0, to: 1, maxActs: 10, maxGrants: 10 });
     assert.deepEqual([none.low, none.high, none.entries], [undefined, undefined, 0]);
     await thread.end();
   });
