@@ -75,7 +75,13 @@ describe('reviews and spans of the record', () => {
 
   it('a period is found by time, with its acts', async () => {
     const thread = new JobThread();
-    const span = await thread.run(readSpan, { path: db.path, from: began + 4 * 60_000, to: began + 6 * 60_000, maxActs: 10, maxGrants: 10 });
+    const span = await thread.run(readSpan, {
+      path: db.path,
+      from: began + 4 * 60_000,
+      to: began + 6 * 60_000,
+      maxActs: 10,
+      maxGrants: 10,
+    });
     // The intent without an end, intent and outcome of the next, the act.
     assert.deepEqual([span.entries, span.acts.map(({ body }) => (JSON.parse(body) as { act: string }).act)], [4, ['paused']]);
     const events = [];
