@@ -131,11 +131,13 @@ export class CredentialRegistry implements Disposable {
     return row;
   }
 
-  /** Forgets a credential and its value. */
+  /** Forgets a credential and its value; with the last one that builds on it, also the token that it is exchanged for. */
   async forget(id: string): Promise<void> {
+    const proof = assertionOf(this.get(id));
     await this.vault.forget(id);
     this.#collection.write([], [id]);
     this.#db.run('DELETE FROM credential_use WHERE credential = ?', id);
+    if (proof !== undefined && !this.list().some((other) => assertionOf(other) === proof)) await this.forget(proof);
   }
 
   /** Notes that a credential went out. Written to the database a moment later, many uses at once; the record itself is elsewhere. */
@@ -188,4 +190,9 @@ export class CredentialRegistry implements Disposable {
     this.#subscription.dispose();
     this.#changed.dispose();
   }
+}
+
+/** The credential whose value is exchanged for tokens of this one. */
+export function assertionOf(credential: Credential | undefined): string | undefined {
+  return credential?.source?.kind === 'oauth' ? credential.source.assertion : undefined;
 }

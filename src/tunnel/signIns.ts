@@ -4,16 +4,18 @@ import { messageOf } from '../common/errors.ts';
 import type { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { begin, finish, propose, type Proposal } from '../credentials/oauth/codeFlow.ts';
+import { identityEndpoint } from '../credentials/oauth/directGrants.ts';
+import { discover } from '../credentials/oauth/discovery.ts';
 import { OAuthFailure } from '../credentials/oauth/failure.ts';
 import { Leases } from '../credentials/oauth/lease.ts';
 import { LoopbackCallback } from '../credentials/oauth/loopbackCallback.ts';
 import { OAuthSource, holderOf, type SignInNeed } from '../credentials/oauth/oauthSource.ts';
 import { PendingSignIns, type SignInEnd } from '../credentials/oauth/pendingSignIns.ts';
-import type { OAuthSettings } from '../credentials/oauth/settings.ts';
-import { secretsIn, stateSecret, type OAuthState } from '../credentials/oauth/state.ts';
+import { OAuthSettings } from '../credentials/oauth/settings.ts';
+import { secretsIn, stateSecret, type OAuthState, type TypedClient } from '../credentials/oauth/state.ts';
 import { TokenKeeper, keptFor, namedOrigins } from '../credentials/oauth/tokenKeeper.ts';
-import type { OAuthWire } from '../credentials/oauth/wire.ts';
-import type { Secret } from '../credentials/secret.ts';
+import { guardedFetch, type OAuthWire } from '../credentials/oauth/wire.ts';
+import { Secret } from '../credentials/secret.ts';
 import type { Sources } from '../credentials/sources.ts';
 import type { SecretStore } from '../credentials/vault.ts';
 import type { Act } from '../audit/record.ts';
@@ -102,13 +104,14 @@ export class SignIns implements Disposable {
     return propose(target, { wire, settings, state: await this.#stateOf(credential), wwwAuthenticate, signal });
   }
 
-  /** Registers where needed, and keeps what any window needs to finish. Throws OAuthFailure. */
+  /** Registers where needed, and keeps what any window needs to finish. `client`: one that the user typed for this. Throws OAuthFailure. */
   async start(
     credential: Credential,
     proposal: Proposal,
     redirectUri: string,
     signal: AbortSignal,
     purpose: Readonly<Record<string, string>> = {},
+    client?: TypedClient,
   ): Promise<Started> {
     const { settings } = holderOf(credential);
     const { clock, wire, documentUrl } = this.#options;
@@ -121,7 +124,8 @@ export class SignIns implements Disposable {
       redirectUri,
       documentUrl: documentUrl(),
       now: clock.now(),
-      purpose: { ...purpose, credential: credential.id },
+      purpose: { ...purpose, credential: credential.id, ...(client ? { client: JSON.stringify(client.settings) } : {}) },
+      client,
     });
     return { id: await this.pending.keep(pending), url };
   }
@@ -151,7 +155,7 @@ export class SignIns implements Disposable {
         now: () => clock.now(),
         signal,
       });
-      const stored = await this.#keep(credential, state, account, pending.purpose['account'] !== 'any');
+      const stored = await this.#keep(credential, state, account, pending.purpose);
       end = { ok: true };
       this.#signedIn.fire(stored.id);
       return stored;
@@ -168,7 +172,13 @@ export class SignIns implements Disposable {
     this.#store.dispose();
   }
 
-  async #keep(credential: Credential, state: OAuthState, account: OAuthSettings['account'], sameAccount: boolean): Promise<Credential> {
+  async #keep(
+    credential: Credential,
+    state: OAuthState,
+    account: OAuthSettings['account'],
+    purpose: Readonly<Record<string, string>>,
+  ): Promise<Credential> {
+    const sameAccount = purpose['account'] !== 'any';
     const { credentials, recognise, act } = this.#options;
     const { settings } = holderOf(credential);
     const before = settings.account;
@@ -184,6 +194,8 @@ export class SignIns implements Disposable {
       );
     }
     const source: OAuthSettings = { ...settings, issuer };
+    const typed = purpose['client'];
+    if (typed !== undefined) source.client = OAuthSettings.shape.client.unwrap().parse(JSON.parse(typed));
     if (account) source.account = account;
     else delete source.account;
     const stored = await credentials.replaceSource(credential.id, source, {
@@ -203,6 +215,24 @@ export class SignIns implements Disposable {
       detail: [new URL(issuer).host, account?.label, state.tokens?.scope].filter((text) => text !== undefined && text !== '').join(', '),
     });
     return stored;
+  }
+
+  /** The secret or key that the user typed for the client of a credential, for changing the rest of it. */
+  async clientSecretOf(credential: Credential): Promise<Secret | undefined> {
+    const secret = (await this.#stateOf(credential))?.client?.secret;
+    return secret === undefined ? undefined : new Secret(secret);
+  }
+
+  /** The authorization server that an MCP server names, for showing before anything goes there. Throws OAuthFailure. */
+  async namedBy(target: URL, signal: AbortSignal): Promise<string> {
+    const fetch = guardedFetch(this.#options.wire(target, []), target, 'discovery', signal);
+    return (await discover(target, fetch, { wwwAuthenticate: undefined, flow: 'direct' })).issuer;
+  }
+
+  /** The token endpoint of a company’s identity provider, which the user typed. Throws OAuthFailure. */
+  identityEndpoint(target: URL, issuer: string, signal: AbortSignal): Promise<string> {
+    const named = URL.canParse(issuer) ? [new URL(issuer).origin] : [];
+    return identityEndpoint(issuer, target, guardedFetch(this.#options.wire(target, named), target, 'discovery', signal));
   }
 
   async #stateOf(credential: Credential | undefined): Promise<OAuthState | undefined> {

@@ -6,7 +6,7 @@ import { Prover, newProofKey } from './dpop.ts';
 import { OAuthFailure, shownHost, shownText } from './failure.ts';
 import { helpers } from './library.ts';
 import { scopesOf, type OAuthSettings } from './settings.ts';
-import { OAuthClient, OAuthServer, PrivateJwk, type OAuthState } from './state.ts';
+import { OAuthClient, OAuthServer, PrivateJwk, typedClient, type OAuthState, type TypedClient } from './state.ts';
 import { requestTokens, type Granted } from './tokenEndpoint.ts';
 import { guardedFetch, isPlain, type OAuthWire } from './wire.ts';
 
@@ -104,10 +104,13 @@ export async function begin(
     readonly documentUrl: string | undefined;
     readonly now: number;
     readonly purpose: Readonly<Record<string, string>>;
+    /** A client that the user typed for this sign-in, in place of what is known. */
+    readonly client?: TypedClient | undefined;
   },
 ): Promise<{ readonly url: URL; readonly pending: PendingSignIn }> {
-  const { wire, settings, state, signal, redirectUri, documentUrl, now, purpose } = options;
-  const known = state?.client;
+  const { wire, state, signal, redirectUri, documentUrl, now, purpose, client: typed } = options;
+  const settings = typed ? { ...options.settings, client: typed.settings } : options.settings;
+  const known = typed ? typed.secret && typedClient(typed.settings, found.issuer, typed.secret.expose()).client : state?.client;
   const client = await clientFor(found, guardedFetch(wire, target, 'registration', signal), {
     settings,
     known,

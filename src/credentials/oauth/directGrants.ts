@@ -7,7 +7,7 @@ import { plainServer } from './codeFlow.ts';
 import type { OAuthSettings } from './settings.ts';
 import type { OAuthClient, OAuthState } from './state.ts';
 import { failureOf, requestTokens } from './tokenEndpoint.ts';
-import { guardedFetch, isPlain, refuseNamedUrl, type OAuthWire } from './wire.ts';
+import { guardedFetch, isPlain, refuseNamedUrl, type GuardedFetch, type OAuthWire } from './wire.ts';
 import type { Secret } from '../secret.ts';
 
 /** What getting tokens without a browser needs. */
@@ -108,14 +108,11 @@ async function identityGrant(
   const { identityProvider } = settings;
   if (!identityProvider || settings.assertion === undefined) throw noAssertion('an identity provider and its ID token');
   const { issuer, clientId } = identityProvider;
-  const { discoverAuthorizationServerMetadata, requestJwtAuthorizationGrant } = await helpers();
+  const { requestJwtAuthorizationGrant } = await helpers();
   const fetch = guardedFetch(wire, target, 'discovery', signal);
   try {
-    const metadata =
-      identityProvider.tokenEndpoint === undefined ? await discoverAuthorizationServerMetadata(issuer, { fetchFn: fetch }) : undefined;
-    if (metadata && metadata.issuer !== issuer) throw new Error('another issuer');
-    const tokenEndpoint = identityProvider.tokenEndpoint ?? metadata?.token_endpoint;
-    if (tokenEndpoint === undefined || refuseNamedUrl(tokenEndpoint, target) !== undefined) throw new Error('no token endpoint');
+    const tokenEndpoint = identityProvider.tokenEndpoint ?? (await identityEndpoint(issuer, target, fetch));
+    if (refuseNamedUrl(tokenEndpoint, target) !== undefined) throw new Error('no token endpoint');
     const idToken = await assertion(settings.assertion, new URL(tokenEndpoint), signal);
     const { jwtAuthGrant } = await requestJwtAuthorizationGrant({
       tokenEndpoint,
@@ -138,6 +135,26 @@ async function identityGrant(
       'sign-in',
       `${shownHost(issuer)} did not exchange the ID token (${code}). Sign in at your company again.`,
       { error: code },
+    );
+  }
+}
+
+/** Where a company’s identity provider gives tokens, as its metadata says. Throws {@link OAuthFailure}. */
+export async function identityEndpoint(issuer: string, target: URL, fetch: GuardedFetch): Promise<string> {
+  const { discoverAuthorizationServerMetadata } = await helpers();
+  try {
+    const metadata = await discoverAuthorizationServerMetadata(issuer, { fetchFn: fetch });
+    if (metadata?.issuer !== issuer) throw new Error('another issuer, or none');
+    if (refuseNamedUrl(metadata.token_endpoint, target) !== undefined) throw new Error('no token endpoint');
+    return metadata.token_endpoint;
+  } catch (error) {
+    if (error instanceof OAuthFailure) throw error;
+    throw new OAuthFailure(
+      'CULVERT_CREDENTIAL_OAUTH_METADATA',
+      'discovery',
+      'settings',
+      `${shownHost(issuer)} does not say where it gives tokens. Enter its token endpoint.`,
+      { cause: error },
     );
   }
 }

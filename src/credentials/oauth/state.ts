@@ -66,6 +66,13 @@ export const OAuthState = z.strictObject({
 });
 export type OAuthState = z.infer<typeof OAuthState>;
 
+/** A client as somebody registered it by hand. */
+export interface TypedClient {
+  readonly settings: NonNullable<OAuthSettings['client']>;
+  /** Secret, or private key (PKCS #8, PEM) for `private_key_jwt`. */
+  readonly secret?: Secret;
+}
+
 /** What is stored of a client whose secret or key the user typed, before anybody signed in. Only ever used at `issuer`, if that is known. */
 export function typedClient(client: NonNullable<OAuthSettings['client']>, issuer: string | undefined, secret: string): OAuthState {
   const { id, method, algorithm } = client;

@@ -318,8 +318,9 @@ export function keptFor(binding: string): string {
 }
 
 /** Origins that the user typed when setting a credential up; the rest is what servers name. */
-export function namedOrigins({ identityProvider }: OAuthSettings): string[] {
-  return [identityProvider?.issuer, identityProvider?.tokenEndpoint].flatMap((url) =>
+export function namedOrigins({ grant, issuer, identityProvider }: OAuthSettings): string[] {
+  // Where nobody signs in by browser, somebody typed the authorization server.
+  return [grant === 'code' ? undefined : issuer, identityProvider?.issuer, identityProvider?.tokenEndpoint].flatMap((url) =>
     url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [],
   );
 }

@@ -12,7 +12,7 @@ import { formatCommandLine, parseCommandLine } from '../../upstream/commandLine.
 import type { App } from '../app.ts';
 import { sessionProviders, signIn } from '../sessionSource.ts';
 import { askChoice, type Choice, type StepPlace, type StepResult } from '../steps.ts';
-import { inOrder, issue, line, type SourceDraft } from './sourceSteps.ts';
+import { SKIP, inOrder, issue, line, type SourceDraft } from './sourceSteps.ts';
 import { askVault } from './vaultDialog.ts';
 
 /** Signing in has a dialog of its own. */
@@ -209,7 +209,7 @@ async function askCommand(place: StepPlace, before: SpecOf<'command'> | undefine
             ? line(place, typed, 'field', 'The field that holds the secret.', '/access_token', (field) =>
                 field === '' ? 'Enter a field.' : refuseField(field),
               )()
-            : ({ kind: 'value', value: undefined } as const),
+            : SKIP,
       );
       if (asked !== 'done') return { kind: asked };
       const parsed = parseCommandLine(typed['command'] ?? '');

@@ -8,15 +8,20 @@ export interface SourceDraft {
   readonly key?: Secret;
 }
 
-/** What a dialog gathers, step by step. */
-export type Ask = () => Promise<StepResult<unknown>>;
+/** What a dialog gathers, step by step; `skip`: there is nothing to ask. */
+export type Ask = () => Promise<StepResult<unknown> | typeof SKIP>;
+
+/** A step that the answers so far don’t need: the dialog goes on in the direction in which it went. */
+export const SKIP = { kind: 'skip' } as const;
 
 /** Asks one thing after the other; back goes to the one before. */
 export async function inOrder(...asks: readonly Ask[]): Promise<'done' | 'back' | 'cancel'> {
+  let step = 1;
   for (let at = 0; at < asks.length;) {
     const result = await (asks[at] as Ask)();
     if (result.kind === 'cancel') return 'cancel';
-    at += result.kind === 'back' ? -1 : 1;
+    if (result.kind !== 'skip') step = result.kind === 'back' ? -1 : 1;
+    at += step;
     if (at < 0) return 'back';
   }
   return 'done';

@@ -4,7 +4,7 @@ import { Secret } from '../../credentials/secret.ts';
 import { SourceSpec, type SpecOf } from '../../credentials/sourceSpec.ts';
 import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/vault.ts';
 import { askChoice, askText, type StepPlace, type StepResult } from '../steps.ts';
-import { inOrder, issue, line, type SourceDraft } from './sourceSteps.ts';
+import { SKIP, inOrder, issue, line, type SourceDraft } from './sourceSteps.ts';
 
 /** Asks everything that a value from HashiCorp Vault or OpenBao needs. */
 export async function askVault(
@@ -58,7 +58,7 @@ export async function askVault(
       if (result.kind === 'value') method = result.value;
       return result;
     },
-    async () => (method === 'approle' ? text('roleId', 'The role id.', '', needed)() : { kind: 'value', value: undefined }),
+    async () => (method === 'approle' ? text('roleId', 'The role id.', '', needed)() : SKIP),
     async () => {
       const result = await askText(place, {
         prompt: `${method === 'token' ? 'The token' : 'The secret id'}. It is stored in the system’s keyring and sent to ${typed['address'] ?? ''} only.${key ? ' Leave empty to keep what you entered before.' : ''}`,
