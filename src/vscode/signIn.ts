@@ -6,10 +6,13 @@ import { canOpen, type Proposal } from '../credentials/oauth/codeFlow.ts';
 import { parametersOf } from '../credentials/oauth/callbackQuery.ts';
 import { OAuthFailure, shownHost } from '../credentials/oauth/failure.ts';
 import { holderOf } from '../credentials/oauth/oauthSource.ts';
-import { openCallback } from '../tunnel/signIns.ts';
-import { settings } from './adapters.ts';
+import type { TypedClient } from '../credentials/oauth/state.ts';
 import type { App } from './app.ts';
+import { askClient } from './commands/signInDialog.ts';
+import type { SignInDraft } from './commands/signInSetup.ts';
 import { SIGN_IN_PATH } from './names.ts';
+import { openWay } from './signInWay.ts';
+import { single } from './steps.ts';
 
 /** Scopes that are named one by one when the user is asked. */
 const MAX_SHOWN_SCOPES = 30;
@@ -31,6 +34,10 @@ export interface SignInTask {
   readonly wwwAuthenticate?: string | undefined;
   /** Another account than before is welcome. */
   readonly anyAccount?: boolean;
+  /** A client that was registered by hand. */
+  readonly client?: TypedClient | undefined;
+  /** What is typed where the authorization server wants such a client; kept by whoever may ask again. */
+  readonly typing?: SignInDraft | undefined;
 }
 
 /**
@@ -43,13 +50,28 @@ export async function signIn(app: App, task: SignInTask): Promise<SignInResult> 
     const proposal = await discovering(app, task);
     if (!proposal) return { kind: 'given-up' };
     if (!(await consents(task, proposal))) return { kind: 'given-up' };
-    return await browsing(app, task, proposal);
+    try {
+      return await browsing(app, task, proposal);
+    } catch (error) {
+      if (!wantsClient(error)) throw error;
+      const title = `Sign in to ${task.label}`;
+      const client = await askClient(single(title), shownHost(proposal.found.issuer), task.typing ?? { typed: {} });
+      return client ? await browsing(app, { ...task, client }, proposal) : { kind: 'given-up' };
+    }
   } catch (error) {
     if (!(error instanceof OAuthFailure)) throw error;
     logger.info(`Signing in to ${task.label}: ${error.message}`);
     core.act({ act: 'sign-in-failed', subject: task.credential.name, detail: error.message });
     return { kind: 'failed', message: error.message };
   }
+}
+
+/** Whether an authorization server lets no client register by itself. */
+function wantsClient(error: unknown): boolean {
+  return (
+    error instanceof OAuthFailure &&
+    (error.code === 'CULVERT_CREDENTIAL_OAUTH_NO_CLIENT' || error.code === 'CULVERT_CREDENTIAL_OAUTH_REGISTRATION')
+  );
 }
 
 /** Finds out where the sign-in leads; `undefined` if the user cancelled. */
@@ -72,10 +94,11 @@ async function discovering({ core }: App, { credential, label, target, wwwAuthen
 }
 
 /** Asks before the browser opens and before anything is registered: who, where, what for. */
-async function consents({ credential, label, target }: SignInTask, { found, scopes, moved }: Proposal): Promise<boolean> {
+async function consents({ credential, label, target, client }: SignInTask, { found, scopes, moved }: Proposal): Promise<boolean> {
   const shown = scopes.slice(0, MAX_SHOWN_SCOPES).map((scope) => visible(scope, 100));
   const more = scopes.length > MAX_SHOWN_SCOPES ? [`and ${scopes.length - MAX_SHOWN_SCOPES} more`] : [];
-  const { account } = holderOf(credential).settings;
+  const { account, client: known } = holderOf(credential).settings;
+  const clientId = (client?.settings ?? known)?.id;
   const lines = [
     ...(moved === undefined
       ? []
@@ -84,6 +107,7 @@ async function consents({ credential, label, target }: SignInTask, { found, scop
     `You sign in at: ${new URL(found.metadata.authorization_endpoint).origin}${new URL(found.issuer).origin === new URL(found.metadata.authorization_endpoint).origin ? '' : ` (of ${shownHost(found.issuer)})`}`,
     `Tokens come from: ${new URL(found.server.tokenEndpoint).origin}`,
     `It asks for: ${scopes.length === 0 ? 'whatever the server gives by default' : [...shown, ...more].join(', ')}`,
+    ...(clientId === undefined ? [] : [`Client: ${visible(clientId, 100)}`]),
     ...(account ? [`Account so far: ${visible(account.label, 100)}`] : []),
     '',
     `Agents will be able to use ${label} in your name within these permissions, as far as you allow its tools in Culvert. They never see the token: it is stored in the system’s keyring and sent to ${target.host} only.`,
@@ -94,12 +118,13 @@ async function consents({ credential, label, target }: SignInTask, { found, scop
 
 async function browsing(app: App, task: SignInTask, proposal: Proposal): Promise<SignInResult> {
   const { core } = app;
-  const { credential } = task;
-  const way = await openWay(core.signIns, credential, app);
+  const { credential, client } = task;
+  const { settings } = holderOf(credential);
+  const way = await openWay(client ? { ...settings, client: client.settings } : settings);
   try {
     const purpose = { window: app.principal.window, label: task.label, account: task.anyAccount === true ? 'any' : 'same' };
-    const { url, id } = await core.signIns.start(credential, proposal, way.redirectUri, AbortSignal.timeout(60_000), purpose);
-    way.listen(url.searchParams.get('state') ?? '');
+    const { url, id } = await core.signIns.start(credential, proposal, way.redirectUri, AbortSignal.timeout(60_000), purpose, client);
+    way.listen(url.searchParams.get('state') ?? '', (parameters) => void finishHere(core.signIns, parameters, app));
     if (!canOpen(url))
       throw new OAuthFailure(
         'CULVERT_CREDENTIAL_OAUTH_ADDRESS',
@@ -134,36 +159,6 @@ async function browsing(app: App, task: SignInTask, proposal: Proposal): Promise
     way.dispose();
   }
 }
-
-/** How the browser comes back. */
-interface Way extends vscode.Disposable {
-  readonly redirectUri: string;
-  listen(state: string): void;
-}
-
-/**
- * On the user’s own machine a port of it (RFC 8252, 7.3). Where the extension runs elsewhere or in a browser, the editor’s own address, which
- * leads to whichever window is in front.
- */
-async function openWay(signIns: App['core']['signIns'], credential: Credential, app: App): Promise<Way> {
-  const { settings: how } = holderOf(credential);
-  const local = vscode.env.uiKind === vscode.UIKind.Desktop && vscode.env.remoteName === undefined;
-  const callback = settings.signInCallback();
-  if (callback === 'loopback' || (callback === 'automatic' && local)) {
-    const listener = await openCallback(how);
-    return {
-      redirectUri: listener.redirectUri,
-      listen: (state) => void listener.answer(state).then((parameters) => finishHere(signIns, parameters, app)),
-      dispose: () => listener.dispose(),
-    };
-  }
-  const own = vscode.Uri.from({ scheme: vscode.env.uriScheme, authority: EXTENSION_ID, path: SIGN_IN_PATH });
-  const external = await vscode.env.asExternalUri(own);
-  return { redirectUri: external.toString(true), listen: () => undefined, dispose: () => undefined };
-}
-
-/** `publisher.name` of package.json. */
-const EXTENSION_ID = 'culvert.culvert';
 
 /** What came back is finished; the window that waits hears of it through the database, and says what came of it. */
 async function finishHere(signIns: App['core']['signIns'], parameters: URLSearchParams, app: App): Promise<Credential | undefined> {

@@ -5,6 +5,7 @@ import type { CredentialError } from '../credentials/source.ts';
 import { bindingOf, originOf, type Server, type UpstreamPlace } from '../mcp/server.ts';
 import type { App } from './app.ts';
 import { askChoice, single } from './steps.ts';
+import type { SignInDraft, SignInSetup } from './commands/signInSetup.ts';
 import { signIn, type SignInResult } from './signIn.ts';
 
 /** Whether a credential is a user’s sign-in. */
@@ -46,13 +47,16 @@ export async function signInNew(
   place: UpstreamPlace,
   name: string,
   wwwAuthenticate: string | undefined,
+  { setup, typing }: { readonly setup?: SignInSetup | undefined; readonly typing?: SignInDraft | undefined } = {},
 ): Promise<Credential | undefined> {
   if (!canSignIn(place)) return undefined;
   const { core } = app;
-  const credential = await core.credentials.add(name, { kind: 'bearer' }, [bindingOf(place)], { kind: 'oauth', grant: 'code' });
+  const { client: registered, ...settings } = setup?.settings ?? { kind: 'oauth', grant: 'code' };
+  const credential = await core.credentials.add(name, { kind: 'bearer' }, [bindingOf(place)], settings);
+  const client = registered && { settings: registered, ...(setup?.secret ? { secret: setup.secret } : {}) };
   let kept = false;
   try {
-    const result = await signIn(app, { credential, label, target: new URL(place.url), wwwAuthenticate, anyAccount: true });
+    const result = await signIn(app, { credential, label, target: new URL(place.url), wwwAuthenticate, anyAccount: true, client, typing });
     if (result.kind === 'failed') void vscode.window.showWarningMessage(result.message);
     kept = result.kind === 'done';
     return kept ? core.credentials.get(credential.id) : undefined;
@@ -97,16 +101,40 @@ export function signInWords(
 ): { readonly short: string; readonly lines: readonly string[] } | undefined {
   if (source?.kind !== 'oauth') return undefined;
   const held = core.sources.held(id);
-  const { account, issuer } = source;
+  const { account, issuer, grant, client } = source;
+  if (grant !== 'code')
+    return {
+      short: GRANT_WORDS[grant],
+      lines: [
+        `${GRANT_WORDS[grant]}${client ? ` ${client.id}` : ''}${issuer === undefined ? '' : ` at ${shownHost(issuer)}`}`,
+        ...scopeLines(held?.scopes ?? source.scopes ?? []),
+        ...endLines(held?.validUntil),
+      ],
+    };
   const scopes = held?.scopes ?? source.scopes ?? [];
   return {
     short: account?.label ?? (issuer === undefined ? 'not signed in' : 'signed in'),
     lines: [
       `${account ? `Signed in as ${account.label}` : issuer === undefined ? 'Not signed in' : 'Signed in'}${issuer === undefined ? '' : ` at ${shownHost(issuer)}`}`,
-      ...(scopes.length === 0 ? [] : [`Permissions: ${scopes.join(', ')}`]),
-      ...(held?.validUntil === undefined ? [] : [`Ends ${new Date(held.validUntil).toLocaleString()}`]),
+      ...scopeLines(scopes),
+      ...endLines(held?.validUntil),
     ],
   };
+}
+
+/** What signs in where no user does. */
+const GRANT_WORDS = {
+  'client-credentials': 'client',
+  enterprise: 'company identity',
+  workload: 'workload identity',
+} as const;
+
+function scopeLines(scopes: readonly string[]): string[] {
+  return scopes.length === 0 ? [] : [`Permissions: ${scopes.join(', ')}`];
+}
+
+function endLines(until: number | undefined): string[] {
+  return until === undefined ? [] : [`Ends ${new Date(until).toLocaleString()}`];
 }
 
 /** Sign-ins that may be used for a server. */

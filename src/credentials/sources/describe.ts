@@ -23,9 +23,17 @@ export function describeSource(source: SourceSpec | undefined): string {
     case 'hashicorp-vault':
       return `Vault at ${new URL(source.address).host}, ${source.secret.engine === 'kv2' ? `${source.secret.mount}/${source.secret.path}` : source.secret.path}`;
     case 'oauth':
+      if (source.grant !== 'code') return `${GRANTS[source.grant]}${source.issuer === undefined ? '' : ` at ${shownHost(source.issuer)}`}`;
       return `sign-in${source.issuer === undefined ? '' : ` at ${shownHost(source.issuer)}`}${source.account ? ` as ${source.account.label}` : ''}`;
   }
 }
+
+/** How tokens are had where no user signs in. */
+const GRANTS = {
+  'client-credentials': 'client credentials',
+  enterprise: 'company’s identity provider',
+  workload: 'workload’s identity',
+} as const;
 
 /** Scopes that a credential asks its source for, for showing. */
 export function scopesOf({ source }: Pick<Credential, 'source'>): readonly string[] {

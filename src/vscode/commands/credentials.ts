@@ -11,6 +11,7 @@ import { askChoice, askText, single } from '../steps.ts';
 import { isSignIn, signInAgain } from '../signInCommands.ts';
 import { confirmPlace, draftOf, tryServer, type TrialCredential } from './serverDialog.ts';
 import { addCredential, pickServer } from './servers.ts';
+import { replaceClientSecret } from './signInDialog.ts';
 import { askSource, keyOf, prepareSource } from './sourceDialog.ts';
 
 /** How long the end of a credential waits for whoever gave it, milliseconds. */
@@ -48,16 +49,24 @@ export async function replaceCredential(app: App, given: Credential | undefined)
     return;
   }
   if (credential.source) {
-    const what = await askChoice<'source' | 'again' | 'value'>(
+    const client = credential.source.kind === 'oauth' ? credential.source.client : undefined;
+    const what = await askChoice<'source' | 'again' | 'value' | 'client'>(
       single(`Culvert: Replace ${credential.name}`),
       `It comes from the ${describeSource(credential.source)}.`,
       [
         { label: '$(refresh) Ask again now', description: 'the next call gets what its source has then', value: 'again' },
+        ...(client
+          ? [{ label: '$(key) Enter another secret or key for the client', description: client.id, value: 'client' as const }]
+          : []),
         { label: '$(plug) Let it come from elsewhere', value: 'source' },
         { label: '$(key) Enter a value', description: 'stored in the system’s keyring', value: 'value' },
       ],
     );
     if (what.kind !== 'value') return;
+    if (what.value === 'client') {
+      await replaced(app, await replaceClientSecret(app, credential));
+      return;
+    }
     if (what.value !== 'value') {
       await replaceSource(app, credential, what.value === 'again');
       return;

@@ -29,6 +29,8 @@ import { challengeOf } from '../../credentials/oauth/challenge.ts';
 import type { App } from '../app.ts';
 import { settings } from '../adapters.ts';
 import { askChoice, askText, type Choice, type StepPlace, type StepResult } from '../steps.ts';
+import { askSignIn } from './signInDialog.ts';
+import type { SignInDraft, SignInSetup } from './signInSetup.ts';
 import { askSource, trialValue } from './sourceDialog.ts';
 import type { SourceDraft } from './sourceSteps.ts';
 
@@ -60,6 +62,12 @@ export interface Draft {
   secret?: Secret;
   /** Id of the credential that the user signed in. */
   signIn?: string;
+  /** What that sign-in was set up by. */
+  signInBy?: SignInSetup;
+  /** Whether it is more than a sign-in by browser as the server says, and what was gathered for that. */
+  signInAs?: boolean;
+  signInDraft?: SignInDraft;
+  signInSetup?: SignInSetup;
   /** What the server said when it refused a trial. */
   challenge?: string;
   /** Whether the secret comes from elsewhere, and from where. */
@@ -68,10 +76,11 @@ export interface Draft {
 }
 
 /** Steps of the dialog, in order. */
-export type Step = 'label' | 'reach' | 'ssh' | 'url' | 'command' | 'authentication' | 'source' | 'placement' | 'detail' | 'secret';
+export type Step =
+  'label' | 'reach' | 'ssh' | 'url' | 'command' | 'authentication' | 'client' | 'source' | 'placement' | 'detail' | 'secret';
 
 /** The steps that ask for a credential, in order. */
-export const CREDENTIAL_STEPS: readonly Step[] = ['authentication', 'source', 'placement', 'detail', 'secret'];
+export const CREDENTIAL_STEPS: readonly Step[] = ['authentication', 'client', 'source', 'placement', 'detail', 'secret'];
 
 /** Every step, in order. */
 export const ALL_STEPS: readonly Step[] = ['label', 'reach', 'ssh', 'url', 'command', ...CREDENTIAL_STEPS];
@@ -84,6 +93,7 @@ export function stepsFor(draft: Draft, all: readonly Step[]): Step[] {
     if (step === 'ssh') return draft.reach === 'ssh-command' || draft.reach === 'ssh-url';
     if (step === 'url') return !command;
     if (step === 'command') return command;
+    if (step === 'client') return kind === 'sign-in' && draft.signInAs === true;
     if (step === 'source' || step === 'placement') return draft.elsewhere === true;
     if (step === 'detail')
       return kind !== undefined && kind in DETAILS && !(kind === 'basic' && draft.elsewhere === true && knowsUser(draft));
@@ -194,7 +204,7 @@ function knowsUser({ source }: Draft): boolean {
   return (spec?.kind === 'command' && spec.format === 'git') || (spec?.kind === 'hashicorp-vault' && spec.secret.engine === 'dynamic');
 }
 
-type Way = 'elsewhere' | Authentication;
+type Way = 'elsewhere' | 'sign-in-as' | Authentication;
 
 const ELSEWHERE: Choice<Way> = {
   label: '$(plug) With a secret from elsewhere…',
@@ -208,6 +218,11 @@ const AUTHENTICATION: readonly Choice<Way>[] = [
     label: '$(account) Sign in',
     description: 'with the browser (OAuth), as most hosted servers want it',
     value: 'sign-in',
+  },
+  {
+    label: '$(organization) Sign in another way…',
+    description: 'a client that you registered, client credentials, your company’s identity provider, a workload’s token',
+    value: 'sign-in-as',
   },
   { label: '$(tag) Named header', description: 'for example X-API-Key', value: 'header' },
   { label: '$(account) Basic', description: 'user name and password', value: 'basic' },
@@ -251,6 +266,7 @@ const REACH: readonly Choice<Reach>[] = [
 
 /** Runs the steps `all` over a draft, starting at `from`; resolves to false if the user gave up. */
 export async function runSteps(
+  app: App,
   title: string,
   draft: Draft,
   all: readonly Step[],
@@ -263,7 +279,7 @@ export async function runSteps(
     const index = Math.max(0, steps.indexOf(at));
     const current = steps[index] ?? 'label';
     const place: StepPlace = { title, step: index + 1, totalSteps: steps.length, canGoBack: index > 0 };
-    const result = await askStep(current, place, draft, labelTaken);
+    const result = await askStep(app, current, place, draft, labelTaken);
     if (result.kind === 'cancel') return false;
     const next = stepsFor(draft, all);
     const here = next.indexOf(current);
@@ -278,7 +294,13 @@ function setPlacement(draft: Draft, kind: Authentication): void {
   draft.authentication = kind;
 }
 
-async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (label: string) => boolean): Promise<StepResult<unknown>> {
+async function askStep(
+  app: App,
+  step: Step,
+  place: StepPlace,
+  draft: Draft,
+  labelTaken: (label: string) => boolean,
+): Promise<StepResult<unknown>> {
   switch (step) {
     case 'label': {
       const result = await askText(place, {
@@ -341,20 +363,30 @@ async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (
       const choices = isCommand(draft)
         ? COMMAND_AUTHENTICATION
         : draft.reach === 'ssh-url'
-          ? AUTHENTICATION.filter(({ value }) => value !== 'sign-in')
+          ? AUTHENTICATION.filter(({ value }) => value !== 'sign-in' && value !== 'sign-in-as')
           : AUTHENTICATION;
       const result = await askChoice(
         place,
         isCommand(draft) ? 'Does it need a secret?' : 'How does it authenticate?',
         choices,
-        draft.elsewhere === true ? 'elsewhere' : (draft.authentication ?? (isCommand(draft) ? 'environment' : 'bearer')),
+        draft.elsewhere === true
+          ? 'elsewhere'
+          : draft.authentication === 'sign-in' && draft.signInAs === true
+            ? 'sign-in-as'
+            : (draft.authentication ?? (isCommand(draft) ? 'environment' : 'bearer')),
       );
       if (result.kind === 'value') {
         const elsewhere = result.value === 'elsewhere';
         if (elsewhere !== (draft.elsewhere ?? false)) delete draft.authentication;
         draft.elsewhere = elsewhere;
-        if (result.value !== 'elsewhere') setPlacement(draft, result.value);
+        if (result.value !== 'elsewhere') setPlacement(draft, result.value === 'sign-in-as' ? 'sign-in' : result.value);
+        draft.signInAs = result.value === 'sign-in-as';
       }
+      return result;
+    }
+    case 'client': {
+      const result = await askSignIn(app, place, new URL(draft.url ?? ''), (draft.signInDraft ??= { typed: {} }));
+      if (result.kind === 'value') draft.signInSetup = result.value;
       return result;
     }
     case 'source': {
@@ -365,7 +397,7 @@ async function askStep(step: Step, place: StepPlace, draft: Draft, labelTaken: (
     case 'placement': {
       const choices = (isCommand(draft) ? COMMAND_AUTHENTICATION : AUTHENTICATION).filter(
         (choice): choice is Choice<Placement['kind']> =>
-          choice.value !== 'elsewhere' && choice.value !== 'none' && choice.value !== 'sign-in',
+          choice.value !== 'elsewhere' && choice.value !== 'none' && choice.value !== 'sign-in' && choice.value !== 'sign-in-as',
       );
       const result = await askChoice(
         place,
@@ -610,13 +642,16 @@ export async function askAfterFailure(title: string, failure: Probe & { ok: fals
     description: draft.source ? describeSource(draft.source.spec) : '',
     value: 'source',
   };
+  const client: Choice<AfterFailure> = { label: '$(organization) Change how it signs in', value: 'client' };
   const first =
     failure.what === 'credential'
       ? draft.elsewhere === true
         ? [source, authentication, ...place]
-        : draft.secret
-          ? [secret, authentication, ...place]
-          : [authentication, ...place]
+        : draft.authentication === 'sign-in' && draft.signInAs === true
+          ? [client, authentication, ...place]
+          : draft.secret
+            ? [secret, authentication, ...place]
+            : [authentication, ...place]
       : failure.what === 'slow' || failure.what === 'broken' || failure.what === 'command'
         ? place
         : [...place, authentication];

@@ -28,6 +28,7 @@ import {
   type Step,
 } from './serverDialog.ts';
 import { editHeaders } from './headersDialog.ts';
+import { signInDraftOf } from './signInSetup.ts';
 import { dropSignIn, ensureSignIn, signedIn } from '../signInDraft.ts';
 import { keyOf } from './sourceDialog.ts';
 import { askTrust, editTls } from './tlsDialog.ts';
@@ -86,12 +87,13 @@ async function gatherAndTry(
   const taken = (label: string) => app.core.servers.labelTaken(label, except);
   let from: Step | 'retry' = start;
   for (;;) {
-    if (from !== 'retry' && !(await runSteps(title, draft, steps, from, taken))) return 'cancelled';
+    if (from !== 'retry' && !(await runSteps(app, title, draft, steps, from, taken))) return 'cancelled';
     if (!(await ensureSignIn(app, draft))) {
-      from = 'authentication';
+      from = draft.signInAs === true ? 'client' : 'authentication';
       continue;
     }
-    const result = await tryDraft(app, draft, await signedIn(app, draft));
+    const values = await signedIn(app, draft);
+    const result = typeof values === 'string' ? NO_TOKEN(values) : await tryDraft(app, draft, values);
     if (result === 'declined') {
       from = 'command';
       continue;
@@ -102,6 +104,7 @@ async function gatherAndTry(
     if (next === undefined) return 'cancelled';
     if (next === 'anyway') return undefined;
     if (next === 'sign-in') {
+      if (draft.authentication !== 'sign-in') draft.signInAs = false;
       draft.authentication = 'sign-in';
       if (result.wwwAuthenticate !== undefined) draft.challenge = result.wwwAuthenticate;
       await dropSignIn(app, draft);
@@ -117,6 +120,9 @@ async function gatherAndTry(
     from = next;
   }
 }
+
+/** A trial that ended before the server was asked. */
+const NO_TOKEN = (message: string): Probe & { ok: false } => ({ ok: false, what: 'credential', message });
 
 /** Stores a server: the secret first, then what names it, then its grants. A step that fails takes back what went before. */
 export async function createServer(
@@ -151,7 +157,17 @@ export async function createServer(
 
 async function sealDraft(app: App, draft: Draft, place: UpstreamPlace): Promise<string | undefined> {
   const { core } = app;
-  if (draft.authentication === 'sign-in') return draft.signIn;
+  if (draft.authentication === 'sign-in') {
+    const { name = '', source } = (draft.signIn === undefined ? undefined : core.credentials.get(draft.signIn)) ?? {};
+    // A sign-in by browser is on the record already.
+    if (source?.kind === 'oauth' && source.grant !== 'code')
+      core.act({
+        act: 'credential-sealed',
+        subject: name,
+        detail: `${describeBinding(bindingOf(place))}, from the ${describeSource(source)}`,
+      });
+    return draft.signIn;
+  }
   const placement = placementOf(draft);
   const name = credentialName(draft.label ?? 'Server', (n) => core.credentials.list().some((c) => c.name === n));
   const origins = [bindingOf(place)];
@@ -276,7 +292,7 @@ async function moveServer(app: App, server: Server, title: string): Promise<void
   const { core } = app;
   const draft = draftOf(server);
   const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command'];
-  if (!(await runSteps(title, draft, steps, server.upstream.kind === 'stdio' ? 'command' : 'url', () => false))) return;
+  if (!(await runSteps(app, title, draft, steps, server.upstream.kind === 'stdio' ? 'command' : 'url', () => false))) return;
   if (isDeepStrictEqual(placeOf(draft), server.upstream)) return;
   const [from, to] = [bindingOf(server.upstream), bindingOf(placeOf(draft))];
   const kindChanged = (server.upstream.kind === 'stdio') !== (placeOf(draft).kind === 'stdio');
@@ -331,6 +347,8 @@ async function reauthenticate(app: App, server: Server, title: string, draft: Dr
   const { core } = app;
   // The place is a step too: after a failed trial it may turn out to be what is wrong.
   const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command', ...CREDENTIAL_STEPS];
+  const before = server.credentials.find((id) => core.credentials.get(id)?.source?.kind === 'oauth');
+  if (before !== undefined) draft.signInDraft ??= await signInDraftOf(app, before);
   const tools = await gatherAndTry(app, title, draft, steps, 'authentication', server.id);
   if (tools === 'cancelled') {
     await dropSignIn(app, draft);
@@ -339,10 +357,10 @@ async function reauthenticate(app: App, server: Server, title: string, draft: Dr
   const place = await confirmPlace(draft);
   if (!place) return;
   const credential = await sealDraft(app, draft, place);
-  const before = core.servers.get(server.id) ?? server;
+  const { upstream } = core.servers.get(server.id) ?? server;
   core.servers.put({ ...server, upstream: place, credentials: credential === undefined ? [] : [credential] });
   await forgetUnused(app, server.credentials);
-  if (bindingOf(place) !== bindingOf(before.upstream)) reconnect(app, server.id);
+  if (bindingOf(place) !== bindingOf(upstream)) reconnect(app, server.id);
   if (tools) core.catalog.observe(server.id, core.inspector.redactPlain(tools), { pin: false });
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: 'authentication changed' });
 }
@@ -351,7 +369,7 @@ async function reauthenticate(app: App, server: Server, title: string, draft: Dr
 export async function addCredential(app: App, server: Server, title: string): Promise<void> {
   const { core } = app;
   const draft = draftOf(server);
-  if (!(await runSteps(title, draft, CREDENTIAL_STEPS, 'authentication', () => false))) return;
+  if (!(await runSteps(app, title, draft, CREDENTIAL_STEPS, 'authentication', () => false))) return;
   if (!(await ensureSignIn(app, draft))) return;
   const credential = await sealDraft(app, draft, server.upstream);
   if (credential === undefined) return;

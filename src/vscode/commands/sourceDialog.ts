@@ -58,10 +58,14 @@ const KINDS: readonly Choice<Kind>[] = [
 ];
 
 /** Asks where a value comes from, and everything that the place needs. Going back from its first question is going back. */
-export async function askSource(place: StepPlace, before: SourceDraft | undefined): Promise<StepResult<SourceDraft>> {
+export async function askSource(
+  place: StepPlace,
+  before: SourceDraft | undefined,
+  question = 'Where does the secret come from?',
+): Promise<StepResult<SourceDraft>> {
   let kind = before && before.spec.kind !== 'oauth' ? before.spec.kind : undefined;
   for (;;) {
-    const chosen = await askChoice(place, 'Where does the secret come from?', KINDS.filter(isHere), kind);
+    const chosen = await askChoice(place, question, KINDS.filter(isHere), kind);
     if (chosen.kind !== 'value') return chosen;
     kind = chosen.value;
     const result = await askDetails({ ...place, canGoBack: true }, kind, before?.spec.kind === kind ? before : undefined);

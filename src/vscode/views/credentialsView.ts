@@ -1,9 +1,10 @@
 import * as vscode from 'vscode';
 import { remaining } from '../../common/text.ts';
 import { describePlacement, type Credential } from '../../credentials/credential.ts';
+import { assertionOf } from '../../credentials/credentialRegistry.ts';
 import { hintsOf } from '../../credentials/hints.ts';
 import { describeSource, scopesOf } from '../../credentials/sources/describe.ts';
-import { describeBinding } from '../../mcp/server.ts';
+import { describeBinding, type Server } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { setContext } from '../adapters.ts';
 import { CONTEXT, ITEMS, VIEWS } from '../names.ts';
@@ -50,9 +51,16 @@ export class CredentialsView extends Rows<Credential> {
     return row ? [] : this.#app.core.credentials.list();
   }
 
+  /** The servers that use a credential, itself or through one that it is exchanged for. */
+  #serversOf({ id }: Credential): Server[] {
+    const { credentials, servers } = this.#app.core;
+    const ids = new Set([id, ...credentials.list().flatMap((other) => (assertionOf(other) === id ? [other.id] : []))]);
+    return servers.list().filter((server) => server.credentials.some((one) => ids.has(one)));
+  }
+
   getTreeItem(credential: Credential): vscode.TreeItem {
     const { core } = this.#app;
-    const servers = core.servers.list().filter((s) => s.credentials.includes(credential.id));
+    const servers = this.#serversOf(credential);
     const use = core.credentials.lastUse(credential.id);
     const used = use ? `used ${ago(use.at, Date.now())}` : 'never used';
     const hosts =
@@ -87,7 +95,7 @@ export class CredentialsView extends Rows<Credential> {
 
   #tooltipOf(credential: Credential): vscode.MarkdownString {
     const { core } = this.#app;
-    const servers = core.servers.list().filter((s) => s.credentials.includes(credential.id));
+    const servers = this.#serversOf(credential);
     const use = core.credentials.lastUse(credential.id);
     const used = use ? `used ${ago(use.at, Date.now())}` : 'never used';
     const state = this.#stateOf(credential);
