@@ -4,6 +4,7 @@ import { messageOf } from '../common/errors.ts';
 import type { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { begin, finish, propose, type Proposal } from '../credentials/oauth/codeFlow.ts';
+import { DOCUMENT_REDIRECT_PATH, goesByDocument } from '../credentials/oauth/client.ts';
 import { identityEndpoint } from '../credentials/oauth/directGrants.ts';
 import { discover } from '../credentials/oauth/discovery.ts';
 import { OAuthFailure } from '../credentials/oauth/failure.ts';
@@ -102,6 +103,13 @@ export class SignIns implements Disposable {
     const wwwAuthenticate = options.wwwAuthenticate ?? (credential && this.source.challenge(credential.id));
     const wire = this.#options.wire(target, namedOrigins(settings));
     return propose(target, { wire, settings, state: await this.#stateOf(credential), wwwAuthenticate, signal });
+  }
+
+  /** A callback on this machine, at the path and port where the browser may come back to. */
+  openCallback({ client }: OAuthSettings, { found }: Proposal): Promise<LoopbackCallback> {
+    const fixed = client ? undefined : goesByDocument(found, this.#options.documentUrl()) ? DOCUMENT_REDIRECT_PATH : undefined;
+    const { redirectPath: path = fixed, redirectPort: port } = client ?? {};
+    return LoopbackCallback.open({ ...(path === undefined ? {} : { path }), ...(port === undefined ? {} : { port }) });
   }
 
   /** Registers where needed, and keeps what any window needs to finish. `client`: one that the user typed for this. Throws OAuthFailure. */
@@ -249,7 +257,7 @@ export class SignIns implements Disposable {
       credential,
       ...(wwwAuthenticate === undefined ? {} : { wwwAuthenticate }),
     });
-    const callback = await openCallback(settings);
+    const callback = await this.openCallback(settings, proposal);
     try {
       const { url, id } = await this.start(credential, proposal, callback.redirectUri, signal);
       const answer = callback.answer(url.searchParams.get('state') ?? '');
@@ -288,10 +296,4 @@ function stopped(signal: AbortSignal): Promise<undefined> {
     if (signal.aborted) resolve(undefined);
     signal.addEventListener('abort', () => resolve(undefined), { once: true });
   });
-}
-
-/** A callback on this machine, where the client’s registration lets the browser come back to. */
-export function openCallback({ client }: OAuthSettings): Promise<LoopbackCallback> {
-  const { redirectPath: path, redirectPort: port } = client ?? {};
-  return LoopbackCallback.open({ ...(path === undefined ? {} : { path }), ...(port === undefined ? {} : { port }) });
 }

@@ -120,7 +120,7 @@ async function browsing(app: App, task: SignInTask, proposal: Proposal): Promise
   const { core } = app;
   const { credential, client } = task;
   const { settings } = holderOf(credential);
-  const way = await openWay(client ? { ...settings, client: client.settings } : settings);
+  const way = await openWay(app, client ? { ...settings, client: client.settings } : settings, proposal);
   try {
     const purpose = { window: app.principal.window, label: task.label, account: task.anyAccount === true ? 'any' : 'same' };
     const { url, id } = await core.signIns.start(credential, proposal, way.redirectUri, AbortSignal.timeout(60_000), purpose, client);

@@ -1,8 +1,9 @@
 import * as vscode from 'vscode';
+import type { Proposal } from '../credentials/oauth/codeFlow.ts';
 import { OAuthFailure } from '../credentials/oauth/failure.ts';
 import type { OAuthSettings } from '../credentials/oauth/settings.ts';
-import { openCallback } from '../tunnel/signIns.ts';
 import { settings } from './adapters.ts';
+import type { App } from './app.ts';
 import { SIGN_IN_PATH } from './names.ts';
 
 /** `publisher.name` of package.json. */
@@ -29,9 +30,9 @@ export async function editorRedirect(): Promise<string> {
 }
 
 /** Opens the way back. Throws OAuthFailure where the registered port is taken. */
-export async function openWay(how: OAuthSettings): Promise<Way> {
+export async function openWay({ core }: App, how: OAuthSettings, proposal: Proposal): Promise<Way> {
   if (comesBackBy() === 'editor') return { redirectUri: await editorRedirect(), listen: () => undefined, dispose: () => undefined };
-  const listener = await openCallback(how).catch((error: unknown) => {
+  const listener = await core.signIns.openCallback(how, proposal).catch((error: unknown) => {
     const { redirectPort } = how.client ?? {};
     if (redirectPort === undefined) throw error;
     throw new OAuthFailure(

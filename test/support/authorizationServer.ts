@@ -13,6 +13,8 @@ export interface AuthorizationServerOptions {
   readonly clients?: readonly ClientMetadata[];
   readonly dpop?: 'none' | 'nonce' | 'plain';
   readonly registration?: boolean;
+  /** Client metadata documents by URL, where the whole Internet would have them. Switches the feature on. */
+  readonly documents?: Readonly<Record<string, unknown>>;
   /** Address of this machine to listen at. Default: 127.0.0.1. */
   readonly host?: string;
   /** Show the pages of a real provider for signing in and consenting, for a real browser. */
@@ -159,6 +161,7 @@ export class AuthorizationServer {
         devInteractions: { enabled: options.pages === true },
         registration: { enabled: options.registration !== false, initialAccessToken: false },
         revocation: { enabled: true },
+        ...(options.documents ? { clientIdMetadataDocument: { enabled: true, ack: 'draft-02' } } : {}),
         clientCredentials: { enabled: true },
         dPoP:
           options.dpop === 'nonce'
@@ -179,6 +182,7 @@ export class AuthorizationServer {
           },
         },
       },
+      ...(options.documents ? { fetch: documentsOf(options.documents) } : {}),
       ...options.configuration,
       ...(options.pages === true ? {} : { interactions: { url: (_context, interaction) => `/decide/${interaction.uid}` } }),
     });
@@ -243,4 +247,12 @@ export class AuthorizationServer {
     grant.addResourceScope(String(params['resource']), scope);
     await provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true });
   }
+}
+
+/** Stands in for the Internet from which the provider fetches metadata documents. */
+function documentsOf(documents: Readonly<Record<string, unknown>>): typeof fetch {
+  return (url) => {
+    const document = documents[url instanceof Request ? url.url : String(url)];
+    return Promise.resolve(document === undefined ? new Response(null, { status: 404 }) : Response.json(document));
+  };
 }

@@ -31,8 +31,7 @@ export async function clientFor(found: Discovered, fetch: GuardedFetch, options:
   const { settings, known, documentUrl, redirectUri } = options;
   const { issuer, metadata } = found;
   if (settings.client) return preRegistered(issuer, settings, known);
-  if (metadata.client_id_metadata_document_supported === true && documentUrl !== undefined && isDocumentUrl(documentUrl))
-    return { issuer, kind: 'document', id: documentUrl, method: 'none' };
+  if (documentUrl !== undefined && goesByDocument(found, documentUrl)) return { issuer, kind: 'document', id: documentUrl, method: 'none' };
   const reusable = known?.issuer === issuer && known.kind === 'registered' && known.redirectUri === redirectUri;
   if (reusable) return known;
   if (metadata.registration_endpoint === undefined)
@@ -43,6 +42,14 @@ export async function clientFor(found: Discovered, fetch: GuardedFetch, options:
       `${shownHost(issuer)} lets no client register by itself. Register one there by hand, with the redirect URI ${redirectUri}, and enter its client id.`,
     );
   return register(found, fetch, options);
+}
+
+/** Path of the redirect URI on this machine that a metadata document names. The port is any (RFC 8252, 7.3). */
+export const DOCUMENT_REDIRECT_PATH = '/callback';
+
+/** Whether the authorization server takes our metadata document. */
+export function goesByDocument({ metadata }: Discovered, documentUrl: string | undefined): boolean {
+  return metadata.client_id_metadata_document_supported === true && documentUrl !== undefined && isDocumentUrl(documentUrl);
 }
 
 /** The client of the settings, which is only good at the issuer it was registered at. */
