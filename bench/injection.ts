@@ -49,7 +49,7 @@ export async function measureInjection(rounds: number): Promise<Target[]> {
       const headers = { 'content-type': 'application/json' };
       const once = async () => {
         await addCredentials(x, core, headers);
-        await finish(x, core, body, 1_700_000_000_000);
+        await finish(x, core, body, () => 1_700_000_000_000);
       };
       for (let i = 0; i < WARM_UP; i++) await once();
       const times: number[] = [];

@@ -104,6 +104,11 @@ export const SourceSpec = z.discriminatedUnion('kind', [
         const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
         return pathname === '/' && search + hash + username + password === '' && (protocol === 'https:' || loopback);
       }, 'The address is https:// and a host, such as https://vault.example.com:8200. Plain http:// is for this machine only.'),
+    /** Certificates (PEM) of authorities that are trusted for this address too. */
+    authorities: z
+      .string()
+      .max(512 * 1024)
+      .optional(),
     namespace: vaultPath.optional(),
     login: z.discriminatedUnion('method', [
       z.strictObject({ method: z.literal('token') }),

@@ -91,18 +91,38 @@ export async function renewCredentials(x: Passage, core: Core, response: Upstrea
   return place(x, core, urlOf(server.upstream), outgoing.bare, carried) ?? 'again';
 }
 
-/** What goes out: the request with its credentials, signed, and with proofs of possession where a source makes them. */
+/**
+ * What goes out: the request with its credentials, signed, and with proofs of possession where a source makes them. Signed and proven anew
+ * for where the server redirects within its origin.
+ */
 export async function finish(
   x: Passage,
   core: Core,
   body: Buffer | undefined,
-  now: number,
-): Promise<Pick<UpstreamRequest, 'url' | 'headers' | 'environment'>> {
+  now: () => number,
+): Promise<Pick<UpstreamRequest, 'url' | 'headers' | 'headersFor' | 'environment'>> {
   const { outgoing } = x;
   if (!outgoing) throw new Error('The request was not prepared.');
   const { url, environment } = outgoing;
-  let { headers } = outgoing;
-  for (const { credential, resolved } of outgoing.carried) {
+  return {
+    url,
+    headers: await headersAt(url, outgoing, x, core, body, now()),
+    headersFor: (at) => headersAt(at, outgoing, x, core, body, now()),
+    ...(environment ? { environment } : {}),
+  };
+}
+
+/** The headers of a request to `url`, with what holds for this URL alone. */
+async function headersAt(
+  url: URL,
+  { headers: placed, carried }: Outgoing,
+  x: Passage,
+  core: Core,
+  body: Buffer | undefined,
+  now: number,
+): Promise<Outgoing['headers']> {
+  let headers = placed;
+  for (const { credential, resolved } of carried) {
     const signed = sign(credential.placement, resolved, { method: x.httpMethod, url, headers, body }, now);
     if (signed) headers = { ...headers, ...signed };
     const source = core.sources.sourceOf(credential);
@@ -110,7 +130,7 @@ export async function finish(
     const ask = { credential, binding: bindingOf(x.server.upstream), url, signal: new AbortController().signal };
     headers = { ...headers, ...(await source.prove(ask, { method: x.httpMethod, url, body, resolved })) };
   }
-  return { url, headers, ...(environment ? { environment } : {}) };
+  return headers;
 }
 
 /** Notes what the server made of the credentials, for showing. */

@@ -84,9 +84,15 @@ function releaseEnded({ sources, credentials, servers, access, clock }: SourcePa
 
 /** HTTP of sources over the same connections, proxies and checks as that of servers. */
 function sourceHttp(proxies: () => ProxyEnvironment, store: DisposableStore): SourceHttp {
-  let http: HttpUpstream | undefined;
-  return async ({ method, url, headers, body, signal }) => {
-    http ??= store.add(new HttpUpstream({ proxies: proxies() }));
+  // One for each set of authorities: what is trusted for one address is not for the others.
+  const ways = new Map<string, HttpUpstream>();
+  return async ({ method, url, headers, body, authorities, signal }) => {
+    const trusted = authorities === undefined ? '' : `${url.origin} ${authorities}`;
+    let http = ways.get(trusted);
+    if (!http) {
+      http = store.add(new HttpUpstream({ proxies: proxies(), ...(authorities === undefined ? {} : { tls: { authorities } }) }));
+      ways.set(trusted, http);
+    }
     const response = await http.send({
       method,
       url,

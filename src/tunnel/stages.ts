@@ -246,7 +246,7 @@ export class Stages {
     const send = async () =>
       this.options.upstreamFor(exchange.server).send({
         method: exchange.httpMethod,
-        ...(await finish(exchange, core, body, this.options.clock.now())),
+        ...(await finish(exchange, core, body, () => this.options.clock.now())),
         body,
         signal: exchange.end.signal,
       });

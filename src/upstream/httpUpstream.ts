@@ -96,7 +96,8 @@ export class HttpUpstream implements Upstream {
    * A request goes out a second time only where the first can have done nothing: none of it was sent, or it is a GET (RFC 9110, 9.2.2), and
    * the connection was closed before an answer. A server that closes a connection may have carried out a POST before; it is never repeated.
    */
-  async send(request: UpstreamRequest): Promise<UpstreamResponse> {
+  async send(asked: UpstreamRequest): Promise<UpstreamResponse> {
+    let request = asked;
     let { url } = request;
     let repeated = false;
     for (let hop = 0; ;) {
@@ -127,6 +128,7 @@ export class HttpUpstream implements Upstream {
       response.body.discard();
       if (this.#options.redirects === 'none') throw redirected(status, 'elsewhere, where this request must not go');
       url = redirectTarget(url, status, response.headers.location, hop++);
+      if (asked.headersFor) request = { ...asked, headers: await asked.headersFor(url) };
     }
   }
 

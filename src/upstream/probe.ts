@@ -33,8 +33,6 @@ export interface ProbeOptions {
   readonly timeoutMs?: number;
   /** Secrets for the environment of a command. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** Headers that are made for every single request, such as a signature; they are added last. */
-  finish?(request: UpstreamRequest): Readonly<Record<string, string>>;
 }
 
 /**
@@ -69,9 +67,7 @@ export async function probe(
         signal: init?.signal ? AbortSignal.any([limit, init.signal]) : limit,
         ...(environment ? { environment } : {}),
       };
-      response = await upstream.send(
-        options.finish ? { ...request, headers: { ...request.headers, ...options.finish(request) } } : request,
-      );
+      response = await upstream.send(request);
     } catch (error) {
       // Some commands of the older era end when they hear what they don't know; how they take initialize is what counts.
       if (isCommand && codeOf(error) === 'CULVERT_UPSTREAM_EXITED' && body?.includes('"server/discover"') === true) return notKnown(body);

@@ -16,6 +16,11 @@ export interface UpstreamRequest {
   readonly body: Buffer | undefined;
   /** Ends the request and its response. */
   readonly signal: StopSignal;
+  /**
+   * The headers again for another URL of the same origin, asked with every redirect that is followed: a signature and a proof of possession
+   * hold for one URL.
+   */
+  readonly headersFor?: (url: URL) => Promise<UpstreamRequest['headers']> | UpstreamRequest['headers'];
   /** Secrets for the environment of a command. */
   readonly environment?: Readonly<Record<string, string>>;
 }

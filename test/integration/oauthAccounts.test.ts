@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Credential } from '../../src/credentials/credential.ts';
 import type { HeadlessTunnel } from '../../src/tunnel/index.ts';
+import { SCOPES } from '../support/authorizationServer.ts';
 import { ProtectedScene, callTool } from '../support/protectedScene.ts';
 import { recordText } from '../support/tunnels.ts';
 
@@ -11,7 +12,7 @@ describe('OAuth accounts', () => {
   let signal: AbortSignal;
   beforeEach(async () => {
     signal = AbortSignal.timeout(60_000);
-    scene = await ProtectedScene.open();
+    scene = await ProtectedScene.open({ resourceScopes: ['openid', ...SCOPES] });
     tunnel = await scene.tunnel({ signIn: { settings } });
     assert.equal(await callTool(tunnel), 'done');
   });
@@ -44,6 +45,38 @@ describe('OAuth accounts', () => {
     assert.equal(await callTool(tunnel, 2), 'done');
     assert.equal(scene.seen?.account, 'ada');
     assert.match(recordText(tunnel), /sign-in-failed/);
+  });
+
+  describe('whose name the ID token does not say', () => {
+    const label = () => {
+      const { source } = only();
+      return source?.kind === 'oauth' ? source.account?.label : undefined;
+    };
+    const saysAtUserinfo = (sub: string, seen: (string | undefined)[] = []) => {
+      scene.issuer.intercept = ({ path, headers }, response) => {
+        if (path !== '/me') return false;
+        seen.push(headers.authorization);
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ sub, email: `${sub}@example.com` }));
+        return true;
+      };
+      return seen;
+    };
+
+    it('are named by the UserInfo endpoint, asked once with the token that it is for', async () => {
+      const seen = saysAtUserinfo('ada');
+      await signIn(only());
+      assert.equal(label(), 'ada@example.com');
+      assert.deepEqual(seen, [`Bearer ${scene.issuer.given.at(-1)}`]);
+    });
+
+    it('keep their subject where that endpoint speaks of somebody else, or is away', async () => {
+      saysAtUserinfo('bob');
+      await signIn(only());
+      assert.equal(label(), 'ada');
+      scene.issuer.intercept = ({ path }, response) => path === '/me' && Boolean(response.writeHead(500).end());
+      await signIn(only());
+      assert.equal(label(), 'ada');
+    });
   });
 
   it('are chosen for a workspace, and only among those that are bound to the same place', async () => {

@@ -13,6 +13,8 @@ export interface AuthorizationServerOptions {
   readonly clients?: readonly ClientMetadata[];
   readonly dpop?: 'none' | 'nonce' | 'plain';
   readonly registration?: boolean;
+  /** Scopes that a token for the resource may hold. Default: {@link SCOPES}. */
+  readonly resourceScopes?: readonly string[];
   /** Client metadata documents by URL, where the whole Internet would have them. Switches the feature on. */
   readonly documents?: Readonly<Record<string, unknown>>;
   /** Address of this machine to listen at. Default: 127.0.0.1. */
@@ -174,7 +176,7 @@ export class AuthorizationServer {
           getResourceServerInfo: (_context, indicator) => {
             if (indicator !== resource()) throw new errors.InvalidTarget();
             return {
-              scope: SCOPES.join(' '),
+              scope: (options.resourceScopes ?? SCOPES).join(' '),
               audience: indicator,
               accessTokenFormat: 'opaque',
               accessTokenTTL: options.accessTokenSeconds ?? 3600,

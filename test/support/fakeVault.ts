@@ -1,4 +1,5 @@
-import http, { type ServerResponse } from 'node:http';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 /** A request as it came in. */
@@ -28,12 +29,15 @@ export class FakeVault {
   leaseSeconds = 60;
   tokenSeconds = 600;
   renewable = true;
-  readonly #http: http.Server;
+  readonly #http: http.Server | https.Server;
+  readonly #scheme: string;
   #count = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor() {
-    this.#http = http.createServer((request, response) => {
+  /** With a certificate it speaks HTTPS. */
+  constructor(certificate?: { readonly key: string; readonly cert: string }) {
+    this.#scheme = certificate ? 'https' : 'http';
+    const take = (request: IncomingMessage, response: ServerResponse) => {
       const parts: Buffer[] = [];
       request.on('data', (part: Buffer) => parts.push(part));
       request.on('end', () => {
@@ -50,7 +54,8 @@ export class FakeVault {
         for (const waiting of this.#waiting.splice(0)) waiting();
         this.#answer(seen, response);
       });
-    });
+    };
+    this.#http = certificate ? https.createServer(certificate, take) : http.createServer(take);
   }
 
   async start(): Promise<this> {
@@ -59,7 +64,7 @@ export class FakeVault {
   }
 
   get address(): string {
-    return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
+    return `${this.#scheme}://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
   }
 
   /** Resolves once a request for `path` has come in. */

@@ -152,6 +152,7 @@ function check(server: URL, metadata: AuthorizationServerMetadata, flow: Discove
     );
   const optional = metadata as Record<string, unknown>;
   const revocation = typeof optional['revocation_endpoint'] === 'string' ? optional['revocation_endpoint'] : undefined;
+  const userinfo = typeof optional['userinfo_endpoint'] === 'string' ? optional['userinfo_endpoint'] : undefined;
   const endpoints: [what: string, url: string | undefined][] = [
     ['token endpoint', metadata.token_endpoint],
     ...(flow === 'browser' ? [['sign-in page', metadata.authorization_endpoint] as [string, string]] : []),
@@ -172,6 +173,8 @@ function check(server: URL, metadata: AuthorizationServerMetadata, flow: Discove
     issuer: metadata.issuer,
     tokenEndpoint: metadata.token_endpoint,
     ...(revocation === undefined ? {} : { revocationEndpoint: revocation }),
+    // It only gives a name, so one that can’t be used is left alone.
+    ...(userinfo === undefined || refuseNamedUrl(userinfo, server) !== undefined ? {} : { userinfoEndpoint: userinfo }),
     ...(metadata.token_endpoint_auth_methods_supported ? { authMethods: metadata.token_endpoint_auth_methods_supported } : {}),
     dpop: signingAlgorithms(optional['dpop_signing_alg_values_supported']).includes('ES256'),
   };

@@ -22,6 +22,8 @@ export const OAuthServer = z.strictObject({
   issuer: z.string(),
   tokenEndpoint: z.string(),
   revocationEndpoint: z.string().optional(),
+  /** Says who signed in (OpenID Connect Core, 5.3). */
+  userinfoEndpoint: z.string().optional(),
   authMethods: z.array(z.string()).optional(),
   /** Whether it binds tokens to a key (RFC 9449). */
   dpop: z.boolean(),

@@ -27,6 +27,9 @@ export interface TokenContext {
   readonly step: OAuthStep;
 }
 
+/** How long a name may be waited for, milliseconds: the sign-in is over by then. */
+const USERINFO_TIMEOUT_MS = 5_000;
+
 export type Tokens = NonNullable<OAuthState['tokens']>;
 
 /** Tokens, and who signed in where the authorization server says it. */
@@ -71,7 +74,52 @@ export async function requestTokens(
     ...(scope === undefined ? {} : { scope }),
     ...(asked.length === 0 ? {} : { asked: asked.join(' ') }),
   };
-  return { tokens, account: accountOf(answer.id_token, context) };
+  return { tokens, account: await namedAccount(tokens, accountOf(answer.id_token, context), context, grant['grant_type']) };
+}
+
+/**
+ * Who signed in, by the UserInfo endpoint where the ID token says no name (OpenID Connect Core, 5.3). Only for a token that was granted
+ * `openid`, so that it is meant to be shown there, and only once, with the sign-in. Best effort: it is but a name.
+ */
+async function namedAccount(
+  tokens: Tokens,
+  account: Granted['account'],
+  { wire, target, server, prover, signal, now, step }: TokenContext,
+  grantType: string | undefined,
+): Promise<Granted['account']> {
+  const { userinfoEndpoint } = server;
+  if (grantType !== 'authorization_code' || userinfoEndpoint === undefined || (account && account.label !== account.subject))
+    return account;
+  if (tokens.scope?.split(' ').includes('openid') !== true) return account;
+  try {
+    const url = new URL(userinfoEndpoint);
+    const headers = { accept: 'application/json', authorization: `${tokens.type} ${tokens.access}` };
+    const proof = tokens.type === 'DPoP' && prover ? { dpop: prover.proof('GET', url, now(), tokens.access) } : {};
+    const fetch = guardedFetch(
+      (request) => wire({ ...request, redirects: 'none' }),
+      target,
+      step,
+      AbortSignal.any([signal, AbortSignal.timeout(USERINFO_TIMEOUT_MS)]),
+    );
+    const response = await fetch(url, { headers: { ...headers, ...proof } });
+    const claims = response.ok ? ((await response.json()) as Record<string, unknown>) : {};
+    const { sub } = claims;
+    // Another subject than that of the ID token is somebody else (5.3.2).
+    if (typeof sub !== 'string' || sub === '' || (account && sub.slice(0, MAX_SUBJECT_CHARACTERS) !== account.subject)) return account;
+    return { subject: sub.slice(0, MAX_SUBJECT_CHARACTERS), label: labelOf(claims, sub) };
+  } catch {
+    return account;
+  }
+}
+
+/** Longest subject that is kept, characters (OpenID Connect Core, 2). */
+const MAX_SUBJECT_CHARACTERS = 255;
+
+function labelOf(claims: Readonly<Record<string, unknown>>, subject: string): string {
+  const label = [claims['email'], claims['preferred_username'], claims['name'], subject].find(
+    (text) => typeof text === 'string' && text !== '',
+  );
+  return visible(String(label), 100);
 }
 
 /**
@@ -85,10 +133,7 @@ function accountOf(idToken: string | undefined, { server, client }: TokenContext
     const subject = claims['sub'];
     if (claims['iss'] !== server.issuer || !audience.includes(client?.id) || typeof subject !== 'string' || subject === '')
       return undefined;
-    const label = [claims['email'], claims['preferred_username'], claims['name'], subject].find(
-      (text) => typeof text === 'string' && text !== '',
-    );
-    return { subject: subject.slice(0, 255), label: visible(String(label), 100) };
+    return { subject: subject.slice(0, MAX_SUBJECT_CHARACTERS), label: labelOf(claims, subject) };
   } catch {
     return undefined;
   }

@@ -248,7 +248,7 @@ export class HashicorpVaultSource implements CredentialSource {
   }
 
   async #send(
-    { address, namespace }: Spec,
+    { address, namespace, authorities }: Spec,
     method: 'GET' | 'POST',
     path: string,
     token: Secret | undefined,
@@ -267,6 +267,7 @@ export class HashicorpVaultSource implements CredentialSource {
         ...(body ? { 'content-type': 'application/json' } : {}),
       },
       ...(body ? { body: JSON.stringify(body) } : {}),
+      ...(authorities === undefined ? {} : { authorities }),
       signal,
     });
     return { status: answer.status, text: answer.body };

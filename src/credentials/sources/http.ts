@@ -4,6 +4,8 @@ export interface SourceRequest {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Certificates (PEM) of authorities that are trusted beside the system’s. */
+  readonly authorities?: string;
   readonly signal: AbortSignal;
 }
 

@@ -588,14 +588,7 @@ export function tryServer(label: string, place: UpstreamPlace, credentials: read
           }
           if (cookies.length > 0) headers['cookie'] = cookies.join('; ');
           const { probe } = await import('../../upstream/probe.ts');
-          return await probe(proving(upstream, credentials), url, headers, stop.signal, {
-            environment,
-            finish: (request) =>
-              Object.assign(
-                {},
-                ...credentials.map(({ placement, ...value }) => sign(placement, value, request, Date.now()) ?? {}),
-              ) as Record<string, string>,
-          });
+          return await probe(proving(upstream, credentials), url, headers, stop.signal, { environment });
         } finally {
           subscription.dispose();
           upstream.dispose();
@@ -605,15 +598,19 @@ export function tryServer(label: string, place: UpstreamPlace, credentials: read
   );
 }
 
-/** The same way to a server, with proofs of possession on each request. */
+/** The same way to a server, with signatures and proofs of possession on each request, for the URL that it goes to. */
 function proving(upstream: Upstream, credentials: readonly TrialCredential[]): Upstream {
-  const provers = credentials.filter(({ prove }) => prove !== undefined);
-  if (provers.length === 0) return upstream;
   return {
     send: async (request) => {
-      const headers = { ...request.headers };
-      for (const { prove } of provers) Object.assign(headers, await prove?.(request.method, request.url));
-      return upstream.send({ ...request, headers });
+      const headersFor = async (url: URL) => {
+        const headers = { ...request.headers };
+        for (const { placement, prove, ...value } of credentials) {
+          Object.assign(headers, sign(placement, value, { ...request, url }, Date.now()));
+          Object.assign(headers, await prove?.(request.method, url));
+        }
+        return headers;
+      };
+      return upstream.send({ ...request, headers: await headersFor(request.url), headersFor });
     },
     dispose: () => upstream.dispose(),
   };

@@ -4,6 +4,7 @@ import { Secret } from '../../credentials/secret.ts';
 import { SourceSpec, type SpecOf } from '../../credentials/sourceSpec.ts';
 import { MAX_SECRET_CHARACTERS, MIN_SECRET_CHARACTERS } from '../../credentials/vault.ts';
 import { askChoice, askText, type StepPlace, type StepResult } from '../steps.ts';
+import { readPem } from './pem.ts';
 import { SKIP, inOrder, issue, line, type SourceDraft } from './sourceSteps.ts';
 
 /** Asks everything that a value from HashiCorp Vault or OpenBao needs. */
@@ -23,12 +24,14 @@ export async function askVault(
   let method: 'token' | 'approle' = spec?.login.method ?? 'token';
   let engine: 'kv2' | 'grant' | 'task' | 'window' = spec?.secret.engine === 'dynamic' ? spec.secret.endsWith : 'kv2';
   let key = before?.key;
+  let authorities = spec?.authorities;
   const make = (): unknown => {
     const { address, namespace, roleId, mount, path = '', field } = typed;
     const [first = '', ...rest] = path.split('/');
     return {
       kind: 'hashicorp-vault',
       address: address?.replace(/\/+$/, ''),
+      ...(authorities === undefined || address?.startsWith('https:') !== true ? {} : { authorities }),
       ...(namespace === '' ? {} : { namespace }),
       login: method === 'token' ? { method } : { method, mount, roleId },
       secret:
@@ -44,6 +47,27 @@ export async function askVault(
   const needed = (value: string) => (value === '' ? 'Enter something.' : undefined);
   const end = await inOrder(
     text('address', 'The address of the Vault.', 'https://vault.example.com:8200', check('address', 'address')),
+    async () => {
+      if (typed['address']?.startsWith('https:') !== true) return SKIP;
+      const result = await askChoice<'system' | 'kept' | 'file'>(
+        place,
+        'Who vouches for its certificate?',
+        [
+          { label: 'An authority that the system trusts', value: 'system' },
+          ...(authorities === undefined ? [] : [{ label: 'The authority from before', value: 'kept' as const }]),
+          { label: 'An authority of your company…', description: 'a PEM file; trusted for this address alone', value: 'file' },
+        ],
+        authorities === undefined ? 'system' : 'kept',
+      );
+      if (result.kind !== 'value') return result;
+      if (result.value === 'system') authorities = undefined;
+      if (result.value !== 'file') return result;
+      const chosen = await readPem('Authority of the Vault', 'certificates');
+      // Nothing chosen, or nothing that is a certificate, which was said: the dialog stands where it was.
+      if (chosen === undefined) return { kind: 'back' };
+      authorities = chosen;
+      return result;
+    },
     text('namespace', 'The namespace. Empty: none.', 'team-a', () => undefined),
     async () => {
       const result = await askChoice<'token' | 'approle'>(
