@@ -121,6 +121,7 @@ export const ActName = z.enum([
   'server-added',
   'server-edited',
   'server-removed',
+  'server-elsewhere',
   'grant-given',
   'grant-revoked',
   'task-started',

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Credential } from '../../src/credentials/credential.ts';
+import { MemorySecretStore } from '../../src/credentials/memorySecretStore.ts';
 import type { HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { SCOPES } from '../support/authorizationServer.ts';
 import { ProtectedScene, callTool } from '../support/protectedScene.ts';
@@ -95,6 +96,27 @@ describe('OAuth accounts', () => {
     assert.deepEqual(core.accounts.for(server, 'workspace-b'), server.credentials);
     core.accounts.choose(server.id, 'workspace-a', undefined);
     assert.deepEqual(core.accounts.for(server, 'workspace-a'), server.credentials);
+  });
+
+  it('a sign-in that one window began is finished by another, and the first hears of it', async () => {
+    const own = await ProtectedScene.open();
+    try {
+      const shared = { vault: new MemorySecretStore(), signIn: { settings } };
+      const [first, second] = [await own.scene.open(shared), await own.scene.open(shared)];
+      const [credential] = first.core.credentials.list();
+      assert.ok(credential?.source?.kind === 'oauth');
+      const proposal = await first.core.signIns.propose(new URL(own.scene.server.url), credential.source, signal, { credential });
+      const { url, id } = await first.core.signIns.start(credential, proposal, 'http://127.0.0.1:1/callback', signal);
+      const ended = first.core.signIns.pending.ended(id, signal);
+      const landed = await own.issuer.visit(url);
+      assert.ok(landed);
+      assert.equal((await second.core.signIns.complete(landed.searchParams, signal))?.id, credential.id);
+      assert.deepEqual(await ended, { ok: true });
+      for (const window of [first, second]) assert.equal(await callTool(window, 9), 'done');
+      assert.equal(own.issuer.tokenRequests('authorization_code').length, 1);
+    } finally {
+      await own.close();
+    }
   });
 
   it('a sign-in is finished once, and only by its own state', async () => {

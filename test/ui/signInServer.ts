@@ -10,6 +10,10 @@ export class SignInServer {
   issuer: AuthorizationServer | undefined;
   /** Who called the tool, oldest first. */
   readonly callers: (string | undefined)[] = [];
+  /** What it asks for. */
+  scope = 'mcp:read';
+  /** Tokens that it takes no more, whatever the authorization server says. */
+  readonly refused = new Set<string>();
 
   /** `options`: how the authorization server differs. */
   async start(options: AuthorizationServerOptions = {}): Promise<this> {
@@ -18,13 +22,18 @@ export class SignInServer {
     this.server.behave = (seen, response) => {
       const metadataUrl = `${this.server.origin}/.well-known/oauth-protected-resource/mcp`;
       if (`${this.server.origin}${seen.url}` === metadataUrl) {
-        const metadata = { resource: this.server.url, authorization_servers: [this.issuer?.issuer], scopes_supported: ['mcp:read'] };
+        const metadata = {
+          resource: this.server.url,
+          authorization_servers: [this.issuer?.issuer],
+          scopes_supported: this.scope.split(' '),
+        };
         answerJson(response, JSON.stringify(metadata));
         return;
       }
       const token = seen.headers.authorization?.replace(/^Bearer /, '') ?? '';
       void this.issuer?.find(token, this.server.url).then((found) => {
-        if (!found) response.writeHead(401, { 'www-authenticate': `Bearer resource_metadata="${metadataUrl}", scope="mcp:read"` }).end();
+        if (!found || this.refused.has(token))
+          response.writeHead(401, { 'www-authenticate': `Bearer resource_metadata="${metadataUrl}", scope="${this.scope}"` }).end();
         else if (seen.method !== 'POST') response.writeHead(405).end();
         else {
           const { method } = JSON.parse(seen.body.toString()) as { method: string };

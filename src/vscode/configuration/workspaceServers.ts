@@ -39,6 +39,8 @@ export class WorkspaceServers implements vscode.Disposable {
   readonly #subscriptions: vscode.Disposable[];
   #timer: NodeJS.Timeout | undefined;
   #asking = false;
+  /** Wishes that are on the record, by digest. */
+  readonly #recorded = new Set<string>();
 
   constructor(app: App) {
     this.#app = app;
@@ -85,6 +87,7 @@ export class WorkspaceServers implements vscode.Disposable {
       for (const wish of wishes) {
         const missing = this.#missing(wish);
         const answer = this.#answerTo(wish);
+        this.#record(wish, missing);
         if (missing.length === 0 || answer === false) continue;
         const names = missing.map(({ label }) => visible(label, 40)).join(', ');
         const choice = await vscode.window.showInformationMessage(
@@ -142,6 +145,23 @@ export class WorkspaceServers implements vscode.Disposable {
     const { core, principal } = this.#app;
     const there = core.servers.list().filter(({ workspace }) => workspace === undefined || workspace.id === principal.workspace);
     return servers.filter((wanted) => !there.some((server) => sameLabel(server, wanted) && bindingOf(server.upstream) === wanted.binding));
+  }
+
+  /** Puts on the record that a repository leads the name of a known server elsewhere. It gets nothing of that server, whatever is answered. */
+  #record({ folder, digest }: Wish, missing: readonly WantedServer[]): void {
+    if (this.#recorded.has(digest)) return;
+    this.#recorded.add(digest);
+    const { core } = this.#app;
+    for (const wanted of missing) {
+      const known = core.servers.list().find((server) => sameLabel(server, wanted));
+      if (!known) continue;
+      core.act({
+        act: 'server-elsewhere',
+        server: known.id,
+        subject: known.label,
+        detail: `${WORKSPACE_FILE} of ${visible(folder, 200)} leads it to ${describeBinding(wanted.binding)} instead of ${describeBinding(bindingOf(known.upstream))}; no credential goes along`,
+      });
+    }
   }
 
   async #ask(wish: Wish): Promise<boolean> {
