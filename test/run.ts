@@ -1,7 +1,8 @@
 /**
  * Runs the tests: `npm test -- [unit|integration|host|ui]... [--grep PATTERN]`, all stages by default.
  *
- * A failure in one stage does not stop the next. The last line is the sum: `N passed, M failed`, with `, K skipped` if there are any. A stage
+ * A failure in one stage does not stop the next. After them, what they left behind is searched for the secrets that they used, which counts
+ * as a test. The last line is the sum: `N passed, M failed`, with `, K skipped` if there are any. A stage
  * that crashes, breaks off or runs nothing counts as a failure. Exit code: 0 all passed, 1 something failed, 2 something is missing on this
  * machine (the message says what to install).
  */
@@ -20,6 +21,8 @@ import { PROJECT_ROOT } from './harness/paths.ts';
 import { canRunDesktop, resolveVSCode } from './harness/resolveVSCode.ts';
 import { stageExtension } from './harness/stageExtension.ts';
 import { countEvents, readEvents, type Counts } from './harness/testEvents.ts';
+import { TRACES_VARIABLE, keepTraces, noteSecret } from './support/noted.ts';
+import { scanTraces } from './support/scanTraces.ts';
 
 const STAGES = ['unit', 'integration', 'host', 'ui'] as const;
 type Stage = (typeof STAGES)[number];
@@ -39,6 +42,8 @@ if (unknown.length > 0) {
 
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'culvert-'));
 process.once('exit', () => fs.rmSync(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
+const traces = path.join(work, 'traces');
+fs.mkdirSync(traces, { mode: 0o700 });
 // What the processes that the tests start need to find their way.
 process.env['CULVERT_PROJECT_ROOT'] = PROJECT_ROOT;
 process.env['CULVERT_TEST_NODE'] = process.execPath;
@@ -78,7 +83,25 @@ async function runStages(): Promise<number> {
     results.set(stage, counts);
     console.log(`${stage}: ${summary(counts)} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
   }
+  if (stages.some((stage) => stage !== 'unit')) {
+    heading('traces');
+    results.set('traces', lookAtTraces());
+  }
   return report(results);
+}
+
+/** Looks for every secret of the run in everything that Culvert and VS Code wrote meanwhile: database, log, storage, settings. */
+function lookAtTraces(): Counts {
+  const started = Date.now();
+  const { secrets, files, bytes, found } = scanTraces(traces);
+  const megabytes = (bytes / 1024 / 1024).toFixed(0);
+  const took = ((Date.now() - started) / 1000).toFixed(1);
+  console.log(`traces: ${secrets} secrets looked for in ${files} files of ${megabytes} MB, ${found.length} found (${took} s)`);
+  for (const line of found) console.log(`  ${line}`);
+  const nothing = (secrets === 0 || files === 0) && values.grep === undefined;
+  const problems = nothing ? ['the scan had nothing to look at'] : [];
+  const failed = found.length > 0 || nothing ? 1 : 0;
+  return { passed: 1 - failed, failed, skipped: 0, problems, failures: found.length > 0 ? ['no secret is left behind anywhere'] : [] };
 }
 
 function runStage(stage: Stage): Promise<Counts> {
@@ -113,7 +136,11 @@ async function runMochaStage(stage: Exclude<Stage, 'host'>, suffix: string): Pro
     {
       cwd: PROJECT_ROOT,
       stdio: ['ignore', 'inherit', 'inherit'],
-      env: stage === 'ui' ? { ...process.env, ...awayFromMidnight() } : process.env,
+      env: {
+        ...process.env,
+        ...(stage === 'ui' ? awayFromMidnight() : {}),
+        ...(stage === 'unit' ? {} : { [TRACES_VARIABLE]: traces }),
+      },
     },
   );
   let late = false;
@@ -150,6 +177,8 @@ async function runHostStage(): Promise<Counts> {
   try {
     const { kind, vscodeExecutablePath } = await resolveVSCode();
     console.log(`VS Code: ${kind}`);
+    process.env[TRACES_VARIABLE] = traces;
+    noteSecret(upstream.token);
     const demoFile = path.join(work, 'demo.json');
     writeDemoFile(demoFile, { label: HOST_DEMO_LABEL, url: upstream.url, token: upstream.token });
     const workspace = path.join(work, 'workspace');
@@ -170,6 +199,9 @@ async function runHostStage(): Promise<Counts> {
     }).catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
     return count(eventsFile, exit);
   } finally {
+    // Of a desktop VS Code; the server build keeps its own.
+    keepTraces('host', work, ['user']);
+    Reflect.deleteProperty(process.env, TRACES_VARIABLE);
     await upstream.close();
   }
 }

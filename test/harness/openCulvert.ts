@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { Browser, BrowserContext } from 'playwright-core';
 import { writeDemoFile } from '../../scripts/demo/demoFile.ts';
 import { startDemoUpstream, type DemoUpstream } from '../../scripts/demo/upstream.ts';
+import { noteSecret } from '../support/noted.ts';
 import { launchBrowser, newProfile } from './chromium.ts';
 import { SHOTS } from './paths.ts';
 import { seedState, startServer, type VSCodeServer } from './server.ts';
@@ -72,6 +73,7 @@ export async function openCulvert(options: CulvertOptions = {}): Promise<Culvert
 
     const upstream = options.upstream === true || options.demo !== undefined ? await startDemoUpstream() : undefined;
     if (upstream) closers.push(() => upstream.close());
+    noteSecret(upstream?.token);
     const demoFile = path.join(runFolder, 'demo.json');
     if (upstream && options.demo !== undefined) writeDemoFile(demoFile, { label: options.demo, url: upstream.url, token: upstream.token });
 

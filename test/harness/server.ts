@@ -6,10 +6,14 @@ import os from 'node:os';
 import path from 'node:path';
 import type { BrowserContext } from 'playwright-core';
 import { ensureVSCodeServer } from './installVSCode.ts';
+import { keepTraces } from '../support/noted.ts';
 import { PROJECT_ROOT } from './paths.ts';
 
 const START_TIMEOUT_MS = 180_000;
 const STOP_TIMEOUT_MS = 5_000;
+
+/** What VS Code and its extensions write below the run folder: settings, storage, logs. The rest is what tests put there. */
+const WRITTEN = ['user', 'server', 'server.log', 'tmp', 'home/.config'] as const;
 
 /** VS Code settings for tests: nothing that moves, asks, fetches or steals the focus. */
 export const DEFAULT_SETTINGS: Readonly<Record<string, unknown>> = {
@@ -176,8 +180,9 @@ export async function startServer(options: ServerOptions = {}): Promise<VSCodeSe
       killGroup('SIGKILL');
       process.off('exit', onExit);
       fs.closeSync(log);
-      if (remove && !process.env['CULVERT_TEST_KEEP'])
-        fs.rmSync(runFolder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+      if (!remove || process.env['CULVERT_TEST_KEEP']) return;
+      keepTraces('vscode', runFolder, WRITTEN);
+      fs.rmSync(runFolder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     },
   };
 }

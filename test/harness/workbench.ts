@@ -10,6 +10,7 @@ import { Chat } from './chat.ts';
 import type { Announcement } from './companion/extension.ts';
 import { escapePattern, pattern } from './pattern.ts';
 import { windowUrl, type VSCodeServer, type WindowOptions } from './server.ts';
+import { noteSecret } from '../support/noted.ts';
 import { Tree } from './tree.ts';
 import { until } from './until.ts';
 
@@ -288,6 +289,7 @@ export class Workbench {
   async inputBox(text: string, { title, submit = true }: { title?: string | RegExp; submit?: boolean } = {}): Promise<void> {
     const widget = await this.quickInputWith(title);
     const input = widget.locator('input.input').first();
+    if ((await input.getAttribute('type')) === 'password') noteSecret(text);
     await input.fill(text);
     if (submit) await input.press('Enter');
   }

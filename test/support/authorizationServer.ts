@@ -2,6 +2,7 @@ import { createHash, generateKeyPairSync } from 'node:crypto';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { errors, Provider, type ClientMetadata, type Configuration } from 'oidc-provider';
+import { noteSecret } from './noted.ts';
 
 /** Scopes that the protected server knows. */
 export const SCOPES = ['mcp:read', 'mcp:write'] as const;
@@ -191,7 +192,10 @@ export class AuthorizationServer {
     provider.on('grant.revoked', () => {
       this.revokedFamilies++;
     });
-    provider.on('access_token.saved', (token) => void this.given.push(token.jti));
+    provider.on('access_token.saved', (token) => void this.given.push(noteSecret(token.jti)));
+    provider.on('refresh_token.saved', (token) => void noteSecret(token.jti));
+    provider.on('client_credentials.saved', (token) => void noteSecret(token.jti));
+    for (const client of options.clients ?? []) noteSecret(client.client_secret);
     return provider;
   }
 

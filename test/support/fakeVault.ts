@@ -1,6 +1,7 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { noteSecret } from './noted.ts';
 
 /** A request as it came in. */
 export interface VaultSeen {
@@ -86,7 +87,7 @@ export class FakeVault {
     if (login && method === 'POST') {
       if (this.roles.get(String(body['role_id'])) !== body['secret_id']) return void say(400, { errors: ['invalid role or secret ID'] });
       const made = `hvs-${login[1]}-${++this.#count}-${'t'.repeat(16)}`;
-      this.tokens.add(made);
+      this.tokens.add(noteSecret(made));
       return void say(200, { auth: { client_token: made, lease_duration: this.tokenSeconds, renewable: true } });
     }
     if (token === undefined || !this.tokens.has(token)) return void say(403, { errors: ['permission denied'] });
@@ -110,12 +111,13 @@ export class FakeVault {
     if (kv && method === 'GET') {
       const data = this.kv.get(`${kv[1]}/${kv[2]}`);
       if (!data) return void say(404, { errors: [] });
+      for (const value of Object.values(data)) if (typeof value === 'string') noteSecret(value);
       return void say(200, { data: { data, metadata: { version: 3 } } });
     }
     if (path.includes('/creds/') && method === 'GET') {
       const n = ++this.#count;
       const password = `made-for-lease-${n}-${'p'.repeat(12)}`;
-      this.leases.set(`${path}/${n}`, password);
+      this.leases.set(`${path}/${n}`, noteSecret(password));
       return void say(200, {
         lease_id: `${path}/${n}`,
         lease_duration: this.leaseSeconds,

@@ -4,6 +4,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Emitter } from '../../src/common/disposable.ts';
 import type { SecretStore } from '../../src/credentials/vault.ts';
+import { noteStored } from './noted.ts';
 
 /** A secret store that several processes share, as windows share the system’s keyring; changes of other processes raise no event. */
 export class FileSecretStore implements SecretStore {
@@ -21,6 +22,7 @@ export class FileSecretStore implements SecretStore {
   }
 
   async store(key: string, value: string): Promise<void> {
+    noteStored(value);
     const path = this.#path(key);
     const fresh = `${path}.${randomUUID()}`;
     await writeFile(fresh, value, { mode: 0o600 });

@@ -1,6 +1,8 @@
+import { noteSecret } from './noted.ts';
+
 /** A made-up secret that stands in no source file as a whole. */
 export function madeUpSecret(tag = 'a'): string {
-  return ['tok', '8fK2', 'Qw93', tag, 'zL0p', 'VxR7'].join('-');
+  return noteSecret(['tok', '8fK2', 'Qw93', tag, 'zL0p', 'VxR7'].join('-'));
 }
 
 /** The ways in which a value could hide in a file: as is, base64 at three alignments and both alphabets, hex, percent-encoded, escaped. */

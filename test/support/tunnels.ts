@@ -7,6 +7,7 @@ import { DATABASE_FILE } from '../../src/tunnel/core.ts';
 import { startTunnel, type HeadlessOptions, type HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { FakeServer } from './fakeServer.ts';
 import { temporaryFolder } from './folders.ts';
+import { keepText } from './noted.ts';
 
 /** Keeps every line. */
 export class KeptLog implements Logger {
@@ -83,6 +84,7 @@ export class Scene {
     this.#outside?.close();
     await this.closeTunnels();
     await this.server.stop();
+    keepText('log', this.log.lines.join('\n'));
     this.state.remove();
   }
 }

@@ -159,7 +159,7 @@ export class WorkspaceServers implements vscode.Disposable {
         act: 'server-elsewhere',
         server: known.id,
         subject: known.label,
-        detail: `${WORKSPACE_FILE} of ${visible(folder, 200)} leads it to ${describeBinding(wanted.binding)} instead of ${describeBinding(bindingOf(known.upstream))}; no credential goes along`,
+        detail: `${WORKSPACE_FILE} of ${visible(folder, 200)} leads “${visible(wanted.label, 60)}” to ${describeBinding(wanted.binding)} instead of ${describeBinding(bindingOf(known.upstream))}; no credential goes along`,
       });
     }
   }
