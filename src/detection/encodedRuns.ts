@@ -31,9 +31,7 @@ export function decodingBudget(textBytes: number): DecodingBudget {
 }
 
 /** Shortest runs that are decoded, characters: of base64, what 15 bytes make. */
-const MIN_BASE64 = 20;
-const MIN_HEX = 20;
-const MIN_BASE32 = 20;
+export const MIN_ENCODED = 20;
 /** A line of this many characters that is nothing but base64 goes on in the next (MIME: 76, PEM: 64). */
 const MIN_LINE = 40;
 /** Decoded bytes that are looked at to tell text from noise, at each of {@link SAMPLES} places. */
@@ -70,10 +68,10 @@ export function isBase64Character(c: number | undefined): boolean {
 /** Calls `visit` for what in `text` is encoded and decodes to text or to something compressed. Looks at one byte in twenty of ordinary text, and at the words around it. */
 export function forEachEncodedRun(text: Buffer, budget: DecodingBudget, visit: (run: EncodedRun) => void): void {
   const size = text.length;
-  for (let at = MIN_BASE64 - 1; at < size; at += MIN_BASE64) {
+  for (let at = MIN_ENCODED - 1; at < size; at += MIN_ENCODED) {
     if (((KIND[text[at] as number] as number) & IS_BASE64) === 0) continue;
     let start = at;
-    while (start > at - MIN_BASE64 + 1 && start > 0 && ((KIND[text[start - 1] as number] as number) & IS_BASE64) !== 0) start--;
+    while (start > at - MIN_ENCODED + 1 && start > 0 && ((KIND[text[start - 1] as number] as number) & IS_BASE64) !== 0) start--;
     let kinds = IS_BASE64 | IS_HEX | IS_BASE32;
     let end = start;
     let line = start;
@@ -89,7 +87,7 @@ export function forEachEncodedRun(text: Buffer, budget: DecodingBudget, visit: (
       end += lineBreak - 1;
       line = end + 1;
     }
-    if (end - start >= MIN_BASE64) decodeRun(text, start, end, kinds, budget, visit);
+    if (end - start >= MIN_ENCODED) decodeRun(text, start, end, kinds, budget, visit);
     at = Math.max(at, end);
   }
 }
@@ -103,9 +101,9 @@ function decodeRun(
   visit: (run: EncodedRun) => void,
 ): void {
   if ((kinds & IS_HEX) !== 0) decodeHex(text, start, end, budget, visit);
-  else if (end - start >= MIN_HEX) forEachStretch(text, start, end, IS_HEX, MIN_HEX, budget, visit, decodeHex);
+  else if (end - start >= MIN_ENCODED) forEachStretch(text, start, end, IS_HEX, MIN_ENCODED, budget, visit, decodeHex);
   if ((kinds & IS_BASE32) !== 0) decodeBase32(text, start, end, budget, visit);
-  else if (end - start >= MIN_BASE32) forEachStretch(text, start, end, IS_BASE32, MIN_BASE32, budget, visit, decodeBase32);
+  else if (end - start >= MIN_ENCODED) forEachStretch(text, start, end, IS_BASE32, MIN_ENCODED, budget, visit, decodeBase32);
   for (let skip = 0; skip < 4; skip++)
     if (isText(text, start + skip, end, BASE64)) give(decodedBase64(text, start + skip, end), budget, visit);
   const a = SEXTET[text[start] ?? 0] as number;
@@ -139,7 +137,7 @@ function forEachStretch(
 }
 
 function decodeHex(text: Buffer, start: number, end: number, budget: DecodingBudget, visit: Visit): void {
-  if (end - start < MIN_HEX) return;
+  if (end - start < MIN_ENCODED) return;
   for (let skip = 0; skip < 2; skip++) if (isText(text, start + skip, end, HEX)) give(decodedHex(text, start + skip, end), budget, visit);
   // The first digits of gzip.
   if (text[start] === 0x31 && ((text[start + 1] ?? 0) | 0x20) === 0x66)
@@ -147,7 +145,7 @@ function decodeHex(text: Buffer, start: number, end: number, budget: DecodingBud
 }
 
 function decodeBase32(text: Buffer, start: number, end: number, budget: DecodingBudget, visit: Visit): void {
-  if (end - start < MIN_BASE32) return;
+  if (end - start < MIN_ENCODED) return;
   for (let skip = 0; skip < 8; skip++)
     if (isText(text, start + skip, end, BASE32)) give(decodedBase32(text, start + skip, end), budget, visit);
 }

@@ -120,19 +120,29 @@ export class Unescaped {
   }
 
   /**
-   * Calls `visit` for the parts of the result that differ from the text, with `around` bytes on either side, in order and apart: whatever
-   * else can be found in the result was to be found in the text.
+   * Calls `visit` for the parts of the result that differ from the text and are suspect, with `around` bytes on either side, in order and
+   * apart: whatever else can be found in the result was to be found in the text. `isSuspect` gets the places of changes that stand
+   * together, in the result and in the text.
    */
-  forEachChange(around: number, visit: (start: number, end: number) => void): void {
+  forEachChange(
+    around: number,
+    isSuspect: (from: number, to: number, textFrom: number, textTo: number) => boolean,
+    visit: (start: number, end: number) => void,
+  ): void {
+    const steps = this.#steps;
     let [start, end] = [-1, -1];
-    for (let step = 0; step < this.#count; step++) {
-      const at = this.#steps[step * 2] as number;
-      if (start >= 0 && at - around > end) {
+    for (let step = 0; step < this.#count;) {
+      const [from, textFrom] = [steps[step * 2] as number, steps[step * 2 + 1] as number];
+      while (step + 1 < this.#count && (steps[step * 2 + 2] as number) - (steps[step * 2] as number) <= TOGETHER_BYTES) step++;
+      const [to, textTo] = [steps[step * 2] as number, steps[step * 2 + 1] as number];
+      step++;
+      if (!isSuspect(from, to, textFrom, textTo)) continue;
+      if (start >= 0 && from - around > end) {
         visit(start, end);
         start = -1;
       }
-      if (start < 0) start = Math.max(0, at - around);
-      end = Math.min(this.length, at + around);
+      if (start < 0) start = Math.max(0, from - around);
+      end = Math.min(this.length, to + around);
     }
     if (start >= 0) visit(start, end);
   }
@@ -193,12 +203,19 @@ export class Unescaped {
   }
 }
 
+/** Changes that are no further apart are looked at together, bytes. */
+const TOGETHER_BYTES = 16;
 /** After so many bytes without an escape, native search pays. */
 const PLAIN_BYTES = 24;
 const BACKSLASH = 0x5c;
 const PERCENT = 0x25;
 const AMPERSAND = 0x26;
 const SPECIAL = Uint8Array.from({ length: 256 }, (_, c) => (c >= 0x80 || c === BACKSLASH || c === PERCENT || c === AMPERSAND ? 1 : 0));
+
+/** Whether a byte can be the beginning of an escape or of a character outside ASCII. */
+export function mayBeginEscape(c: number | undefined): boolean {
+  return c !== undefined && SPECIAL[c] !== 0;
+}
 
 /** Where each of the three characters that begin an escape stands next, as far as that is known. */
 const next = new Int32Array(3);

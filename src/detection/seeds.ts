@@ -39,6 +39,43 @@ function seedsOf({ symbols, period }: SeededPattern): number {
   return count;
 }
 
+/** Tells places of a text that may be seeds of one of several tables. */
+export class SeedFilter {
+  readonly #bits: Uint32Array;
+  readonly #shift: number;
+
+  constructor(tables: readonly SeedTable[]) {
+    const seeds = tables.reduce((sum, { places }) => sum + places.length, 0);
+    const bits = Math.max(MIN_FILTER_BITS, log2(roomFor(seeds * FILTER_BITS)));
+    const filter = new Uint32Array((1 << bits) >>> 5);
+    const shift = 32 - bits;
+    const add = (hash: number) => {
+      const bit = hash >>> shift;
+      filter[bit >>> 5] = (filter[bit >>> 5] as number) | (1 << (bit & 31));
+    };
+    for (const table of tables) table.forEachHash(add);
+    this.#bits = filter;
+    this.#shift = shift;
+  }
+
+  /** The first probed place from `from` on that may be a seed, `count` if there is none. `data` is the memory of `symbols`. */
+  next(symbols: Uint8Array, data: DataView, from: number, count: number): number {
+    const filter = this.#bits;
+    const shift = this.#shift;
+    const last = count - SEED_SYMBOLS;
+    for (let i = from; i <= last; i += PROBE_STEP) {
+      const bit = Math.imul(data.getInt32(i, true) ^ Math.imul(symbols[i + 4] as number, SPREAD_FIFTH), SPREAD) >>> shift;
+      if ((((filter[bit >>> 5] as number) >>> (bit & 31)) & 1) !== 0) return i;
+    }
+    return count;
+  }
+
+  /** The probed place behind `at`. */
+  after(at: number): number {
+    return at + PROBE_STEP;
+  }
+}
+
 /** Where seeds stand in a row of patterns. Built once for all patterns: counting, then filling. */
 export class SeedTable {
   /** All patterns one after the other, a zero before, between and behind. */
@@ -51,8 +88,6 @@ export class SeedTable {
   readonly #heads: Uint32Array;
   /** A byte of each place's hash, to spare a look at the symbols. */
   readonly #tags: Uint8Array;
-  readonly #filter: Uint32Array;
-  readonly #filterShift: number;
   readonly #bucketShift: number;
 
   constructor(patterns: readonly SeededPattern[]) {
@@ -62,11 +97,8 @@ export class SeedTable {
       seeds += seedsOf(pattern);
       size += pattern.symbols.length + 1;
     }
-    const filterBits = Math.max(MIN_FILTER_BITS, log2(roomFor(seeds * FILTER_BITS)));
     const bucketBits = Math.max(6, log2(roomFor(seeds)));
-    this.#filterShift = 32 - filterBits;
     this.#bucketShift = 32 - bucketBits;
-    this.#filter = new Uint32Array((1 << filterBits) >>> 5);
     this.symbols = new Uint8Array(size + SEED_SYMBOLS);
     this.#heads = new Uint32Array((1 << bucketBits) + 1);
     this.places = new Uint32Array(seeds);
@@ -74,13 +106,18 @@ export class SeedTable {
     this.#tags = new Uint8Array(seeds);
     this.#fill(patterns);
     this.#thin(patterns);
-    const heads = this.#heads;
-    for (let bucket = 0; bucket + 1 < heads.length; bucket++)
-      for (let e = heads[bucket] as number; e < (heads[bucket + 1] as number); e++) {
-        if (this.places[e] === 0) continue;
-        const bit = hashAt(this.symbols, this.places[e] as number) >>> this.#filterShift;
-        this.#filter[bit >>> 5] = (this.#filter[bit >>> 5] as number) | (1 << (bit & 31));
-      }
+  }
+
+  /** Calls `visit` with the hash of each seed. */
+  forEachHash(visit: (hash: number) => void): void {
+    for (const place of this.places) if (place !== 0) visit(hashAt(this.symbols, place));
+  }
+
+  /** Whether the seed at `at` of `text` is one of these. */
+  holds(text: Uint8Array, at: number): boolean {
+    let found = false;
+    this.lookUp(text, at, () => (found = true));
+    return found;
   }
 
   #fill(patterns: readonly SeededPattern[]): void {
@@ -115,23 +152,6 @@ export class SeedTable {
       }
       at += length + 1;
     }
-  }
-
-  /** The first probed place from `from` on that may be a seed, `count` if there is none. `data` is the memory of `symbols`. */
-  next(symbols: Uint8Array, data: DataView, from: number, count: number): number {
-    const filter = this.#filter;
-    const shift = this.#filterShift;
-    const last = count - SEED_SYMBOLS;
-    for (let i = from; i <= last; i += PROBE_STEP) {
-      const bit = Math.imul(data.getInt32(i, true) ^ Math.imul(symbols[i + 4] as number, SPREAD_FIFTH), SPREAD) >>> shift;
-      if ((((filter[bit >>> 5] as number) >>> (bit & 31)) & 1) !== 0) return i;
-    }
-    return count;
-  }
-
-  /** The probed place behind `at`. */
-  after(at: number): number {
-    return at + PROBE_STEP;
   }
 
   /** Calls `visit` for each place of the seed that stands at `at` of `text`. */

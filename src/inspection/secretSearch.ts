@@ -83,9 +83,11 @@ export class SecretSearch implements Disposable {
     this.#tell({ kind: 'rules', files });
   }
 
-  /** Resolves when the rules are loaded; `undefined` if they are. */
+  /** Resolves when the rules are loaded and the secrets known; `undefined` if they are. */
   ready(): Promise<void> | undefined {
-    return this.rules.ready();
+    const rules = this.rules.ready();
+    if (!this.known.isFarFromPrepared) return rules;
+    return Promise.all([rules, this.known.prepareInSlices()]).then(() => undefined);
   }
 
   /** Whether the thread runs now. */

@@ -104,6 +104,49 @@ describe('KnownSecrets, in disguise', () => {
     );
   });
 
+  describe('interrupted at a few places only', () => {
+    const between = ['\\n', '\\t', '%20', '%0A', '&nbsp;', '&#10;', '\\x20', '\\u200b', '\u200b', '\u2060\u00ad', '\\r\\n', '\ufe0e'];
+    const instead: readonly ((c: string) => string)[] = [
+      (c) => `%${c.charCodeAt(0).toString(16)}`,
+      (c) => `\\u00${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+      (c) => `&#${c.charCodeAt(0)};`,
+      (c) => `%25${c.charCodeAt(0).toString(16)}`,
+      (c) => String.fromCharCode(c.charCodeAt(0) + 0xfee0),
+      (c) => ({ a: 'á', e: 'é', o: 'ö', u: 'ü', c: 'с', A: 'À', E: 'É', O: 'Õ' })[c] ?? c,
+    ];
+    const honest = fc.constantFrom('', 'Grüße aus Köln – ', 'für 50% mehr\\n', 'ça va? ', '日本 \n', 'x'.repeat(40), '{"a":"b"} ');
+    const dressed = Object.entries({ ...spellings, hexdump: spellings['hex with spaces']! });
+
+    for (const [name, spell] of dressed)
+      it(`${name} is found and covered`, () => {
+        fc.assert(
+          fc.property(
+            secret,
+            fc.nat(200),
+            fc.constantFrom(0, 24, 32, 47, 64, 96),
+            fc.constantFrom(...between.map((t) => (c: string) => t + c), ...instead),
+            honest,
+            honest,
+            (value, first, every, write, before, after) => {
+              fc.pre(value.length >= 15 && !/[%&\\]/.test(value));
+              const text = spell(plain(value)).text.toString('latin1');
+              // The last characters of an encoding can hold a few bits only: what stands before them says nothing.
+              const place = 1 + (first % (text.length - 4));
+              const written = Array.from(text, (c, i) =>
+                (i === place || (every > 0 && i > place && i < text.length - 3 && (i - place) % every === 0)) && /[0-9A-Za-z]/.test(c)
+                  ? write(c)
+                  : c,
+              ).join('');
+              const all = Buffer.from(`${before} ${written} ${after}`);
+              const start = Buffer.byteLength(before) + 1;
+              shouldCover(knowing(value), { text: all, start, end: start + Buffer.byteLength(written) }, name);
+            },
+          ),
+          { seed: 19, numRuns: 150 },
+        );
+      });
+  });
+
   it('finds parts of sixteen bytes and more, and covers them', () => {
     fc.assert(
       fc.property(varied, fc.nat(24), around, fc.constantFrom(...Object.entries(spellings)), (value, from, before, [name, spell]) => {
