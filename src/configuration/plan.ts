@@ -69,6 +69,8 @@ export interface SealStep {
   readonly what: string;
   /** The server may not read it as a variable: it was an argument so far. */
   readonly uncertain: boolean;
+  /** Absolute path of a file that an import does not edit, and that holds the value all the same: an entry's `envFile`. */
+  readonly stays?: string;
 }
 
 /** A server to register. */
@@ -101,6 +103,22 @@ export interface TextStep {
   readonly text: string;
   /** Sentences to show with the diff. */
   readonly notices: readonly string[];
+}
+
+/**
+ * What still stands in plaintext after an import, in sentences: an `envFile` may serve other programs, so it is left as it is. Names files
+ * and variables, never a value.
+ */
+export function remains({ seals }: { readonly seals: readonly SealStep[] }): readonly string[] {
+  const byFile = new Map<string, string[]>();
+  for (const { stays, placement } of seals) {
+    if (stays === undefined || !('name' in placement)) continue;
+    byFile.set(stays, [...(byFile.get(stays) ?? []), placement.name]);
+  }
+  return [...byFile].map(
+    ([path, names]) =>
+      `${fileName(path)} still holds ${names.join(', ')} in plaintext, since other programs may read it: if none does, remove ${names.length === 1 ? 'it' : 'them'} there.`,
+  );
 }
 
 /** A pick that can't be imported. */
@@ -152,7 +170,7 @@ export function planImport(request: ImportRequest): ImportPlan {
     if (!draft) {
       const label = labels.take(pick.label ?? entry.name, MAX_LABEL_CHARACTERS, ' ');
       const binding = bindingOf(planned.place);
-      const seals = planned.credentials.map(({ name, placement, value, evidence, what, uncertain, reference }): SealStep => ({
+      const seals = planned.credentials.map(({ name, placement, value, evidence, what, uncertain, reference, stays }): SealStep => ({
         id: `seal-${++serial}`,
         name: names.take(name ?? suggestName(label, placement), MAX_NAME_CHARACTERS, '-'),
         placement,
@@ -162,6 +180,7 @@ export function planImport(request: ImportRequest): ImportPlan {
         ...(reference ? { reference } : {}),
         what,
         uncertain,
+        ...(stays === undefined ? {} : { stays }),
       }));
       draft = { serverId: request.newServerId(), label, place: planned.place, leftOut: planned.leftOut, seals, targets: new Set() };
       drafts.set(key, draft);
@@ -257,7 +276,8 @@ function plannedServer(pick: Pick): PlannedServer | { readonly reason: string } 
   for (const { pair, value, evidence, look, placement } of environmentFile?.secrets ?? []) {
     // What the entry itself sets wins over its envFile, as in VS Code.
     if (given.has(pair.name) || refuseValue(value.reveal()) !== undefined) continue;
-    credentials.push({ placement, value, evidence, what: look.what, uncertain: false });
+    const stays = environmentFile?.path;
+    credentials.push({ placement, value, evidence, what: look.what, uncertain: false, ...(stays === undefined ? {} : { stays }) });
   }
   const context = environmentFile ? { ...pick.context, fileEnvironment: environmentFile.variables } : pick.context;
   const found = placeOf(

@@ -47,6 +47,11 @@ export class WorkspaceAnswers {
     );
   }
 
+  /** The folder was never asked about. */
+  forget(folder: string): void {
+    this.#answers.write([], [idOf(folder)]);
+  }
+
   tampering(): readonly Tampering[] {
     return this.#answers.tampering();
   }

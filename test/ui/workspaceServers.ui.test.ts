@@ -58,6 +58,10 @@ describe('Servers that a workspace names', () => {
     fs.writeFileSync(file(), '{ "version": 1, "servers": { "plain": { "type": "http", "url": "https://plain.example/mcp" } } }');
     await told(window, 'This workspace names MCP servers for Culvert: plain');
     await window.clickNotification('This workspace names MCP servers', 'Never');
+    await told(window, 'Culvert leaves plain alone and does not ask again');
+    await window.clickNotification('Culvert leaves plain alone', 'Undo');
+    await told(window, 'This workspace names MCP servers for Culvert: plain');
+    await window.clickNotification('This workspace names MCP servers', 'Never');
     const isNamed = async () => (await window.paletteItems('Culvert: Seal')).includes('Culvert: Seal Missing Credentials…');
     await until(async () => !(await isNamed()), { what: 'the answer to be remembered' });
     await window.reload();

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { messageOf } from '../../common/errors.ts';
 import { undoImport, type ImportUndo } from '../../configuration/importer.ts';
+import { remains } from '../../configuration/plan.ts';
 import type { FoundServer } from '../../configuration/scan.ts';
 import { bindingOf, isConfirmed } from '../../mcp/server.ts';
 import { setContext } from '../adapters.ts';
@@ -207,6 +208,7 @@ export class Configuration implements vscode.Disposable {
       `${servers.join(', ')} ${servers.length === 1 ? 'goes' : 'go'} through Culvert now.`,
       sealed === 0 ? '' : `${sealed} ${sealed === 1 ? 'credential is' : 'credentials are'} sealed.`,
       leftOut.length === 0 ? '' : `Not taken over: ${leftOut.join('; ')}.`,
+      ...remains(plan),
     ];
     const choice = await vscode.window.showInformationMessage(text.filter((part) => part !== '').join(' '), 'Undo', 'List MCP Servers');
     if (choice === 'Undo') await this.undoImport();

@@ -100,12 +100,24 @@ export class WorkspaceServers implements vscode.Disposable {
         if (choice === 'Never') {
           this.#remember(wish, false);
           await this.#show();
+          void this.#offerBack(wish, names);
         }
         if (choice === 'Review…' || choice === 'Seal…') await this.sealMissing();
       }
     } finally {
       this.#asking = false;
     }
+  }
+
+  /** “Never” is one click: so is taking it back, and what it means is said. */
+  async #offerBack({ folder }: Wish, names: string): Promise<void> {
+    const choice = await vscode.window.showInformationMessage(
+      `Culvert leaves ${names} alone and does not ask again, unless ${WORKSPACE_FILE} changes.`,
+      'Undo',
+    );
+    if (choice !== 'Undo') return;
+    this.#app.core.workspaceAnswers.forget(folder);
+    this.#soon();
   }
 
   /** What the files of the open folders want; only of a workspace that the user trusts. */
@@ -176,6 +188,10 @@ export class WorkspaceServers implements vscode.Disposable {
       'Never',
     );
     if (choice !== undefined) this.#remember(wish, choice === 'Set Up');
+    if (choice === 'Never') {
+      await this.#show();
+      void this.#offerBack(wish, wish.servers.map(({ label }) => visible(label, 40)).join(', '));
+    }
     return choice === 'Set Up';
   }
 

@@ -7,7 +7,7 @@ import { openFile, type ConfigurationFiles } from '../../../src/configuration/fi
 import { runImport, undoImport, type ImportPorts } from '../../../src/configuration/importer.ts';
 import type { Location } from '../../../src/configuration/locate.ts';
 import { nodeFiles } from '../../../src/configuration/nodeFiles.ts';
-import { planImport, suggestName, type ImportPlan, type Pick } from '../../../src/configuration/plan.ts';
+import { planImport, remains, suggestName, type ImportPlan, type Pick } from '../../../src/configuration/plan.ts';
 import { scan } from '../../../src/configuration/scan.ts';
 import { bindingOf, isConfirmed } from '../../../src/mcp/server.ts';
 import { Placement } from '../../../src/credentials/credential.ts';
@@ -152,6 +152,26 @@ describe('importing', () => {
         if (place.kind === 'stdio') assert.ok(isConfirmed(place));
         for (const id of seals) assert.equal(plan.seals.find((s) => s.id === id)?.binding, bindingOf(place));
       }
+    } finally {
+      here.dispose();
+    }
+  });
+
+  it('says what stays in plaintext: the variables of an envFile, which it leaves alone', async () => {
+    const here = machine([]);
+    try {
+      const secret = token('plain', 'stays');
+      mkdirSync(join(here.workspace, '.cursor'));
+      writeFileSync(join(here.workspace, 'shop.env'), `SHOP_TOKEN=${secret}\nREGION=eu\n`);
+      const entry = { command: 'npx', args: ['-y', 'shop'], envFile: '${workspaceFolder}/shop.env' };
+      writeFileSync(join(here.workspace, '.cursor/mcp.json'), JSON.stringify({ mcpServers: { shop: entry } }));
+      const plan = planOf(await picksOf(here));
+      const [said, ...more] = remains(plan);
+      assert.match(said ?? '', /^shop\.env still holds SHOP_TOKEN in plaintext/);
+      assert.deepEqual(more, []);
+      assert.deepEqual(remains(planOf([])), []);
+      assert.ok((await runImport(plan, new Vault())).kind === 'done');
+      assert.ok(readFileSync(join(here.workspace, 'shop.env'), 'utf8').includes(secret), 'what it says is true');
     } finally {
       here.dispose();
     }

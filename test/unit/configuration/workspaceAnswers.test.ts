@@ -19,6 +19,8 @@ describe('answers about the servers that a workspace names', () => {
     b.remember('/home/kim/shop', { digest: 'two', trusted: true, at: 2 });
     assert.equal(window().to('/home/kim/shop', 'two'), true);
     assert.equal(window().to('/home/kim/shop', 'one'), undefined);
+    a.forget('/home/kim/shop');
+    assert.equal(a.to('/home/kim/shop', 'two'), undefined);
   });
 
   it('can’t be given by whoever can write the database', async () => {
