@@ -155,7 +155,13 @@ export function useCulvert(options: CulvertOptions = {}): () => Culvert {
     const files = await culvert?.screenshots(`FAILED-${this.currentTest.fullTitle()}`);
     console.log(`      pictures: ${files?.join(' ') ?? 'none'}`);
   });
-  after('close VS Code', async () => culvert?.close());
+  after('close VS Code', async function () {
+    const suite = this.test?.parent;
+    // Where what comes before the tests failed, none of them ran.
+    if (culvert && suite?.tests.every(({ state, pending }) => state === undefined && !pending) === true)
+      console.log(`      pictures: ${(await culvert.screenshots(`FAILED-${suite.fullTitle()}`)).join(' ')}`);
+    await culvert?.close();
+  });
   return () => {
     if (!culvert) throw new Error('Culvert is open only while tests and hooks run.');
     return culvert;

@@ -11,7 +11,7 @@ const ANSWER_RETRY_MS = 200;
 const CLICK_TIMEOUT_MS = 1_000;
 
 /** How long a ticked box may take to become a grant before it is ticked again, in milliseconds. */
-const TICK_RETRY_MS = 3_000;
+const TICK_RETRY_MS = 5_000;
 
 /** Culvert's views, from top to bottom. */
 const VIEWS = ['Grants', 'Activity', 'Leak Warnings', 'Credentials'] as const;
@@ -187,6 +187,23 @@ export async function tick(grants: Tree, tool: string, ticked: boolean): Promise
       );
     },
     { what: `“${tool}” to be ${ticked ? 'allowed' : 'denied'}` },
+  );
+}
+
+/**
+ * Chooses an entry of a row's menu in Grants, and waits until the row says what comes of it. While VS Code draws a row anew it forgets which
+ * one was meant, and the user is asked to do it once more.
+ */
+export async function choose(grants: Tree, label: string, entry: string | RegExp, description: string | RegExp): Promise<void> {
+  await until(
+    async () => {
+      await grants.contextMenu(label, entry);
+      return grants.waitDescription(label, description, TICK_RETRY_MS).then(
+        () => true,
+        () => false,
+      );
+    },
+    { what: `“${label}” to be ${String(description)}` },
   );
 }
 

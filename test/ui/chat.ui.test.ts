@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { LEAKING_TOOL } from '../../scripts/demo/upstream.ts';
 import { useCulvert } from '../harness/openCulvert.ts';
-import { answer, openViews, reached, waitOffered } from './actions.ts';
+import { answer, choose, openViews, reached, waitOffered } from './actions.ts';
 
 describe('An agent in the Chat view', () => {
   const culvert = useCulvert({ chat: true, demo: 'Issue Tracker' });
@@ -53,8 +53,7 @@ describe('An agent in the Chat view', () => {
 
   it('does without a question what the user allows', async () => {
     const { window } = culvert();
-    await window.tree('Grants').contextMenu('echo', /^Allow$/);
-    await window.tree('Grants').waitDescription('echo', /^allowed$/);
+    await choose(window.tree('Grants'), 'echo', /^Allow$/, /^allowed$/);
     const number = await window.chat.send('CALL echo$ {"message":"without a question"}');
     assert.match(await window.chat.answer(number), /RESULT Echo: without a question/);
   });

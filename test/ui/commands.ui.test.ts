@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
-import { call, callAndAnswer, chooseStart, complaint, openViews, step, typed } from './actions.ts';
+import { call, callAndAnswer, choose, chooseStart, complaint, openViews, step, typed } from './actions.ts';
 
 const EVERYTHING = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
 
@@ -56,8 +56,7 @@ describe('A server that is a command', () => {
   it('is confirmed again when it changes, and asks what its secret is for now', async () => {
     const { window } = culvert();
     await openViews(window, 'Grants', 'Credentials');
-    await window.tree('Grants').contextMenu('echo', /^Allow$/);
-    await window.tree('Grants').waitDescription('echo', /^allowed$/);
+    await choose(window.tree('Grants'), 'echo', /^Allow$/, /^allowed$/);
     await window.command('Culvert: Edit Server…');
     await window.pick('Everything', { title: 'Edit Server' });
     await window.pick('Command', { title: 'Edit Server: Everything' });

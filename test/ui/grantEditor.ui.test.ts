@@ -4,7 +4,7 @@ import { SHOTS } from '../harness/paths.ts';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
 import type { Workbench } from '../harness/workbench.ts';
-import { addServer, advance, answer, call, callAndAnswer, openViews, paletteCommands, question } from './actions.ts';
+import { addServer, advance, answer, call, callAndAnswer, choose, openViews, paletteCommands, question } from './actions.ts';
 import { McpPeer, type PeerTool } from './mcpPeer.ts';
 
 const text = { type: 'string' } as const;
@@ -119,8 +119,7 @@ describe('Grants, edited and explained', () => {
   it('Explain Last Denial tells why, and what would allow it', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    await grants.contextMenu('create_issue', 'Deny');
-    await grants.waitDescription('create_issue', /^denied$/);
+    await choose(grants, 'create_issue', 'Deny', /^denied$/);
     // VS Code offers it no longer; an agent that still knows it asks all the same.
     await until(async () => (await paletteCommands(window)).includes('Explain Last Denial'));
     await window.command('Culvert: Explain Last Denial');
@@ -137,8 +136,7 @@ describe('Grants, edited and explained', () => {
   it('Rehearse Policy… shows what a change would flip, and changes nothing', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    await window.tree('Grants').contextMenu('create_issue', /^Allow$/);
-    await grants.waitDescription('create_issue', /^allowed$/);
+    await choose(window.tree('Grants'), 'create_issue', /^Allow$/, /^allowed$/);
     await window.command('Culvert: Rehearse Policy…');
     await window.pick('Some grants are revoked…', { title: 'Rehearse Policy' });
     await window.page.locator('.quick-input-widget input[placeholder^="Which grants would be revoked"]').waitFor();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { useCulvert } from '../harness/openCulvert.ts';
-import { addServer, answer, call, openViews, paletteCommands, question, reached, tick, waitOffered } from './actions.ts';
+import { addServer, answer, call, choose, openViews, paletteCommands, question, reached, tick, waitOffered } from './actions.ts';
 
 /** What the agent hears of a tool that was just taken away: from Culvert, or from VS Code, once that has noticed. */
 const GONE = /Culvert denied this call|was not contributed/;
@@ -80,14 +80,10 @@ describe('Grants', () => {
   it('the context menu of a tool allows, allows for a while, asks and denies', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    await grants.contextMenu('get-sum', /^Allow$/);
-    await grants.waitDescription('get-sum', /^allowed$/);
-    await grants.contextMenu('get-sum', 'Allow for 15 Minutes');
-    await grants.waitDescription('get-sum', /^allowed, 15 min left$/);
-    await grants.contextMenu('get-sum', 'Deny');
-    await grants.waitDescription('get-sum', /^denied$/);
-    await grants.contextMenu('get-sum', 'Ask Each Time');
-    await grants.waitDescription('get-sum', /^asks$/);
+    await choose(grants, 'get-sum', /^Allow$/, /^allowed$/);
+    await choose(grants, 'get-sum', 'Allow for 15 Minutes', /^allowed, 15 min left$/);
+    await choose(grants, 'get-sum', 'Deny', /^denied$/);
+    await choose(grants, 'get-sum', 'Ask Each Time', /^asks$/);
     await waitOffered(window, 'get-sum', true);
     const result = call(window, id('get-sum'), { a: 20, b: 3 });
     await answer(window, 'get-sum', 'Allow once');
@@ -151,7 +147,7 @@ describe('Grants', () => {
     await waitOffered(window, 'echo', true);
     assert.equal((await call(window, id('echo'), { message: 'between' })).ok, true);
     // The editor still hears of changes.
-    await grants.contextMenu('get-env', 'Deny');
+    await choose(grants, 'get-env', 'Deny', /^denied$/);
     await waitOffered(window, 'get-env', false);
     await window.command('Culvert: Pause All Agent Access');
 

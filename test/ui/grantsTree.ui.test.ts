@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
 import type { Workbench } from '../harness/workbench.ts';
-import { addServer, answer, call, callAndAnswer, openViews, question, waitOffered } from './actions.ts';
+import { addServer, answer, call, callAndAnswer, choose, openViews, question, waitOffered } from './actions.ts';
 import { McpPeer } from './mcpPeer.ts';
 
 describe('Grants, from server to grant', () => {
@@ -47,8 +49,7 @@ describe('Grants, from server to grant', () => {
   it('the box of a server ticks what is below it, and says how much is', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    await grants.contextMenu('Wiki', 'Access: Nothing');
-    await grants.waitDescription('Wiki', 'no access');
+    await choose(grants, 'Wiki', 'Access: Nothing', 'no access');
     await grants.toggle('look');
     await grants.waitDescription('Wiki', '1 of 2 allowed');
     assert.equal(await grants.isChecked('Wiki'), false);
@@ -62,8 +63,7 @@ describe('Grants, from server to grant', () => {
   it('presets set a server as a whole, from its menu and from the palette', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    await grants.contextMenu('Wiki', 'Access: Tools That Only Read');
-    await grants.waitDescription('Wiki', '1 of 2 allowed');
+    await choose(grants, 'Wiki', 'Access: Tools That Only Read', '1 of 2 allowed');
     await grants.waitDescription('look', 'allowed (tools that only read)');
     await grants.waitDescription('change', 'no access');
     await window.command('Culvert: Set Server Access…');
@@ -116,10 +116,32 @@ describe('Grants, from server to grant', () => {
     await grants.waitDescription('Prompts', 'allowed, 60 min left');
   });
 
+  it('what is allowed on a git branch asks on every other, and is allowed again when the branch is back', async () => {
+    const { window, workspace } = culvert();
+    const grants = window.tree('Grants');
+    const checkOut = (branch: string) => {
+      fs.mkdirSync(path.join(workspace, '.git'), { recursive: true });
+      fs.writeFileSync(path.join(workspace, '.git/HEAD'), `ref: refs/heads/${branch}\n`);
+    };
+    await choose(grants, 'Wiki', 'Access: Ask Each Time', 'all 2 ask');
+    await grants.waitDescription('look', /^asks$/);
+    checkOut('feature/search');
+    await grants.contextMenu('look', 'Allow Tool for…');
+    await window.pick('This branch', { title: 'Allow look' });
+    await grants.waitDescription('look', 'on feature/search');
+    assert.equal((await call(window, tool('look').id)).ok, true);
+    checkOut('main');
+    assert.equal((await callAndAnswer(window, tool('look'), {}, 'Allow once')).ok, true);
+    checkOut('feature/search');
+    assert.equal((await call(window, tool('look').id)).ok, true);
+    await choose(grants, 'Wiki', 'Access: Ask Each Time', 'all 2 ask');
+    await grants.waitDescription('look', /^asks$/);
+    fs.rmSync(path.join(workspace, '.git'), { recursive: true });
+  });
+
   it('“Not now” is remembered: the same is not asked again', async () => {
     const { window } = culvert();
-    await window.tree('Grants').contextMenu('Wiki', 'Access: Ask Each Time');
-    await window.tree('Grants').waitDescription('Wiki', 'all 2 ask');
+    await choose(window.tree('Grants'), 'Wiki', 'Access: Ask Each Time', 'all 2 ask');
     const refused = await callAndAnswer(window, tool('look'), { page: 'one' }, 'Not now');
     assert.match(refused.text, /the user said no/);
     assert.match(

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
-import { addServer, call, isOffered, openViews, reached, setSetting, waitOffered } from './actions.ts';
+import { addServer, call, choose, isOffered, openViews, reached, setSetting, waitOffered } from './actions.ts';
 
 /** What the agent hears of a tool that was just taken away: from Culvert, or from VS Code, once that has noticed. */
 const GONE = /Culvert denied this call|was not contributed/;
@@ -41,8 +41,7 @@ describe('Policies above grants', () => {
     await openViews(window, 'Grants');
     await window.startMcp(/_echo$/);
     const grants = window.tree('Grants');
-    await grants.contextMenu('echo', /^Allow$/);
-    await grants.waitDescription('echo', /^allowed$/);
+    await choose(grants, 'echo', /^Allow$/, /^allowed$/);
     await waitOffered(window, 'echo', true);
   });
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
 import type { Workbench } from '../harness/workbench.ts';
-import { addServer, answer, call, callAndAnswer, openViews, reached, tick, waitOffered } from './actions.ts';
+import { addServer, answer, call, callAndAnswer, choose, openViews, reached, tick, waitOffered } from './actions.ts';
 import { McpPeer } from './mcpPeer.ts';
 
 /** What the agent hears of a tool that was just taken away: from Culvert, or from VS Code, once that has noticed. */
@@ -86,7 +86,7 @@ describe('Two windows of one user', () => {
     assert.deepEqual(reached(culvert()).slice(before), ['echo']);
     // Both still hear of changes.
     await window.page.bringToFront();
-    await window.tree('Grants').contextMenu('get-tiny-image', 'Deny');
+    await choose(window.tree('Grants'), 'get-tiny-image', 'Deny', /^denied$/);
     for (const each of [window, second]) await waitOffered(each, 'get-tiny-image', false);
   });
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { SHOTS } from '../harness/paths.ts';
 import { useCulvert } from '../harness/openCulvert.ts';
-import { addServer, advance, answer, call, callAndAnswer, openViews, question, waitOffered } from './actions.ts';
+import { addServer, advance, answer, call, callAndAnswer, choose, openViews, question, waitOffered } from './actions.ts';
 import { McpPeer, type PeerTool } from './mcpPeer.ts';
 
 const text = { type: 'string' } as const;
@@ -94,8 +94,7 @@ describe('A grant shaped from the call at hand', () => {
   it('an agent’s wish leads to the same question, and is granted for what the user chooses', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    await grants.contextMenu('Tracker', 'Access: Nothing');
-    await grants.waitDescription('Tracker', 'no access');
+    await choose(grants, 'Tracker', 'Access: Nothing', 'no access');
     await waitOffered(window, 'request_access', true);
     const wish = call(window, 'mcp_tracker_request_access', {
       tools: ['create_issue', 'list_issues'],

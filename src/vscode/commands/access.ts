@@ -98,13 +98,20 @@ export async function revoke(app: App): Promise<void> {
 
 /** Sets what one row of the Grants view is. */
 export function setRow(app: App, row: GrantRow | undefined, effect: 'allow' | 'ask' | 'deny', forMs?: number): void {
+  if (!row) sayMissed();
   if (row?.kind !== 'tool') return;
   app.core.access.set(row.server, row.target, effect, 'tree', forMs === undefined ? undefined : Date.now() + forMs);
 }
 
 /** Withdraws the grant of a row. */
 export function revokeRow(app: App, row: GrantRow | undefined): void {
+  if (!row) sayMissed();
   if (row?.kind === 'grant') app.core.access.revoke([row.grant]);
+}
+
+/** VS Code forgets which row was meant while it draws the view anew. Who denied something must not think that it is denied. */
+function sayMissed(): void {
+  void vscode.window.showWarningMessage('Nothing was changed: the view was being drawn anew at that moment. Please do it once more.');
 }
 
 /** **Culvert: Find Tool…** Among all servers, folded up or not. */

@@ -7,6 +7,8 @@ import { visible } from '../../common/text.ts';
 import type { Server } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { callOf, toolCall } from '../calls.ts';
+import { branchOfAll } from '../gitBranch.ts';
+import { workspaceFolders } from '../policySettings.ts';
 import { reaches, spellOut, termsOf, type Reach, type ReachContext } from '../reach.ts';
 import { askChoice, single, withoutIcons } from '../steps.ts';
 import type { GrantRow } from '../views/grantsModel.ts';
@@ -30,13 +32,17 @@ export async function allowTool(app: App, given?: AllowedTool): Promise<void> {
   if (!which) return;
   const title = `Culvert: Allow ${typeof which.tool === 'string' ? visible(which.tool, 60) : which.tool.kind}`;
   const proposals = proposalsOf(app, which);
-  const context: ReachContext = { task: app.core.access.tasks.for(which.server.id)?.name, workspaceName: app.principal.workspaceName };
+  const context: ReachContext = {
+    task: app.core.access.tasks.for(which.server.id)?.name,
+    workspaceName: app.principal.workspaceName,
+    branch: branchOfAll(workspaceFolders()),
+  };
   for (;;) {
     const proposal = await pickProposal(title, proposals);
     if (!proposal) return;
     const reach = await pickReach(title, proposal, context, proposals.length > 1);
     if (reach === 'back') continue;
-    if (reach) give(app, which, proposal, reach);
+    if (reach) give(app, which, proposal, reach, context);
     return;
   }
 }
@@ -119,7 +125,13 @@ async function pickReach(
   return picked.kind === 'value' ? picked.value : undefined;
 }
 
-function give(app: App, { server }: AllowedTool, proposal: Proposal, { forMs, uses, where }: Reach): void {
+function give(
+  app: App,
+  { server }: AllowedTool,
+  proposal: Proposal,
+  { forMs, uses, where }: Reach,
+  { branch }: Pick<ReachContext, 'branch'>,
+): void {
   const { access } = app.core;
   const { workspace, workspaceName, window } = app.principal;
   const target = JSON.stringify(proposal.target);
@@ -133,7 +145,13 @@ function give(app: App, { server }: AllowedTool, proposal: Proposal, { forMs, us
     target: proposal.target,
     effect: 'allow',
     givenBy: 'palette',
-    scope: where === 'workspace' && workspace !== undefined ? { workspace, ...(workspaceName === undefined ? {} : { workspaceName }) } : {},
+    scope: {
+      ...((where === 'workspace' || where === 'branch') && workspace !== undefined
+        ? { workspace, ...(workspaceName === undefined ? {} : { workspaceName }) }
+        : {}),
+      // As it was when the user read it, whatever is checked out since.
+      ...(where === 'branch' && branch !== undefined ? { branch } : {}),
+    },
     // Otherwise what asks about just this would go on asking.
     answers: same('ask')
       .slice(0, 16)
