@@ -128,7 +128,8 @@ describe('Grants, from server to grant', () => {
     checkOut('feature/search');
     await grants.contextMenu('look', 'Allow Tool for…');
     await window.pick('This branch', { title: 'Allow look' });
-    await grants.waitDescription('look', 'on feature/search');
+    await grants.expand('look');
+    await grants.row(/^Allow in workspace on branch feature\/search/).waitFor();
     assert.equal((await call(window, tool('look').id)).ok, true);
     checkOut('main');
     assert.equal((await callAndAnswer(window, tool('look'), {}, 'Allow once')).ok, true);

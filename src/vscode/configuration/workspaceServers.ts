@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { hash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { newId } from '../../common/identifiers.ts';
@@ -23,6 +24,8 @@ import { describeCommandWhole } from './importServers.ts';
 
 const TITLE = 'Culvert: Seal';
 const SETTLE_MS = 500;
+/** How often the files' times are looked at while the window has the focus, milliseconds: VS Code tells of no change before it watches, which may take long after a start. */
+const POLL_MS = 10_000;
 
 interface Wish {
   readonly folder: string;
@@ -37,10 +40,12 @@ interface Wish {
 export class WorkspaceServers implements vscode.Disposable {
   readonly #app: App;
   readonly #subscriptions: vscode.Disposable[];
+  readonly #poll: NodeJS.Timeout;
   #timer: NodeJS.Timeout | undefined;
   #asking = false;
   /** Wishes that are on the record, by digest. */
   readonly #recorded = new Set<string>();
+  #stamps = '';
 
   constructor(app: App) {
     this.#app = app;
@@ -55,11 +60,15 @@ export class WorkspaceServers implements vscode.Disposable {
       vscode.workspace.onDidChangeWorkspaceFolders(soon),
     ];
     setContext(CONTEXT.missingCredentials, false);
+    this.#poll = setInterval(() => {
+      if (vscode.window.state.focused) void this.#compareStamps();
+    }, POLL_MS);
     this.#soon();
   }
 
   dispose(): void {
     clearTimeout(this.#timer);
+    clearInterval(this.#poll);
     for (const one of this.#subscriptions) one.dispose();
   }
 
@@ -77,6 +86,12 @@ export class WorkspaceServers implements vscode.Disposable {
     this.#timer = setTimeout(() => {
       void this.#look().catch((error: unknown) => this.#app.logger.warn(`${WORKSPACE_FILE}: ${messageOf(error)}`));
     }, SETTLE_MS);
+  }
+
+  async #compareStamps(): Promise<void> {
+    const before = this.#stamps;
+    this.#stamps = await stampsOf((vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === 'file'));
+    if (this.#stamps !== before) this.#soon();
   }
 
   async #look(): Promise<void> {
@@ -304,6 +319,16 @@ export class WorkspaceServers implements vscode.Disposable {
       if (!this.#app.core.servers.labelTaken(free)) return free;
     }
   }
+}
+
+async function stampsOf(folders: readonly vscode.WorkspaceFolder[]): Promise<string> {
+  const stamps = folders.map(({ uri }) =>
+    stat(join(uri.fsPath, WORKSPACE_FILE)).then(
+      ({ mtimeMs, size }) => `${mtimeMs} ${size}`,
+      () => '',
+    ),
+  );
+  return (await Promise.all(stamps)).join('\n');
 }
 
 function sameLabel(server: Server, wanted: WantedServer): boolean {
