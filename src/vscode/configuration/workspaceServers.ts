@@ -89,12 +89,11 @@ export class WorkspaceServers implements vscode.Disposable {
   }
 
   async #compareStamps(): Promise<void> {
-    const before = this.#stamps;
-    this.#stamps = await stampsOf((vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === 'file'));
-    if (this.#stamps !== before) this.#soon();
+    if ((await stampsOfFolders()) !== this.#stamps) this.#soon();
   }
 
   async #look(): Promise<void> {
+    this.#stamps = await stampsOfFolders();
     const wishes = await this.#show();
     if (this.#asking) return;
     this.#asking = true;
@@ -321,7 +320,9 @@ export class WorkspaceServers implements vscode.Disposable {
   }
 }
 
-async function stampsOf(folders: readonly vscode.WorkspaceFolder[]): Promise<string> {
+/** Tells one state of the files from another. */
+async function stampsOfFolders(): Promise<string> {
+  const folders = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === 'file');
   const stamps = folders.map(({ uri }) =>
     stat(join(uri.fsPath, WORKSPACE_FILE)).then(
       ({ mtimeMs, size }) => `${mtimeMs} ${size}`,
