@@ -14,13 +14,32 @@ const WRITES_PER_CHECKPOINT = 10_000;
 /** How long nothing must be written before it is moved, milliseconds. */
 const QUIET_MS = 1_000;
 
-/** A thread with a connection of its own; PASSIVE waits for nobody and blocks nobody. */
+/** Longest that PASSIVE may have taken for the log to be begun anew while others write, milliseconds: the disk is quick enough then. */
+const QUICK_MS = 150;
+
+/**
+ * A thread with a connection of its own; PASSIVE waits for nobody and blocks nobody. But it never catches up with somebody who goes on
+ * writing, and the log would grow without end: where it is told to `restart`, it moves the little that came meanwhile with writers shut
+ * out, some milliseconds, so that the next one begins the log anew. It waits for no reader and no writer (a timeout of 0).
+ */
 const CHECKPOINT_THREAD = `
 const { parentPort, workerData } = require('node:worker_threads');
 const { DatabaseSync } = require('node:sqlite');
 const db = new DatabaseSync(workerData, { timeout: 1000 });
-db.exec('PRAGMA wal_autocheckpoint = 0');
-parentPort.on('message', () => { try { db.exec('PRAGMA wal_checkpoint(PASSIVE)'); } catch {} });
+db.exec('PRAGMA wal_autocheckpoint = 0; PRAGMA busy_timeout = 0');
+const move = () => {
+  const from = performance.now();
+  db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+  return performance.now() - from;
+};
+parentPort.on('message', (order) => {
+  try {
+    move();
+    // What came meanwhile is little, so this tells how long the disk takes.
+    if (order !== 'restart' || move() > ${QUICK_MS}) return;
+    for (let tries = 0; tries < 5; tries++) if (db.prepare('PRAGMA wal_checkpoint(RESTART)').get().busy === 0) return;
+  } catch {}
+});
 `;
 
 /** The state database of all windows: `node:sqlite` in WAL mode. Durable against a crash of the process, not of the machine (synchronous=NORMAL). */
@@ -32,19 +51,21 @@ export class Database {
   #versionNow: number | undefined;
   #versionLast: number | undefined;
   #versionReadAt = 0;
+  readonly #limits: { readonly writesPerCheckpoint: number; readonly quietMs: number };
   #writes = 0;
   #thread: Worker | undefined;
   #noThread = false;
   #checkpointTimer: NodeJS.Timeout | undefined;
 
-  private constructor(path: string, db: DatabaseSync) {
+  private constructor(path: string, db: DatabaseSync, limits: { readonly writesPerCheckpoint: number; readonly quietMs: number }) {
     this.path = path;
+    this.#limits = limits;
     this.#db = db;
     this.#dataVersion = db.prepare('PRAGMA data_version');
   }
 
   /** Opens or creates the database (file mode 0600) and brings it to the current version. Throws {@link StoreError}. */
-  static open(path: string): Database {
+  static open(path: string, limits = { writesPerCheckpoint: WRITES_PER_CHECKPOINT, quietMs: QUIET_MS }): Database {
     let db: DatabaseSync | undefined;
     try {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -53,7 +74,7 @@ export class Database {
       db.exec(
         'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0;',
       );
-      const database = new Database(path, db);
+      const database = new Database(path, db, limits);
       database.#migrate();
       return database;
     } catch (error) {
@@ -182,15 +203,15 @@ export class Database {
     this.#checkpointTimer = setInterval(() => {
       const quiet = this.#writes === seen;
       seen = this.#writes;
-      if (!quiet && this.#writes < WRITES_PER_CHECKPOINT) return;
+      if (!quiet && this.#writes < this.#limits.writesPerCheckpoint) return;
       this.#writes = 0;
       seen = 0;
       if (quiet) {
         clearInterval(this.#checkpointTimer);
         this.#checkpointTimer = undefined;
       }
-      this.#checkpoint();
-    }, QUIET_MS);
+      this.#checkpoint(quiet ? 'move' : 'restart');
+    }, this.#limits.quietMs);
     this.#checkpointTimer.unref();
   }
 
@@ -198,7 +219,7 @@ export class Database {
    * Moves the log from another thread: that waits for the disk, which must not hold up the extension host. Where no thread can be
    * had, SQLite does it in passing.
    */
-  #checkpoint(): void {
+  #checkpoint(order: 'move' | 'restart'): void {
     if (!this.#thread) {
       const thread = new Worker(CHECKPOINT_THREAD, { eval: true, workerData: this.path, execArgv: [], env: {} });
       thread.unref();
@@ -209,7 +230,7 @@ export class Database {
       });
       this.#thread = thread;
     }
-    this.#thread.postMessage('checkpoint');
+    this.#thread.postMessage(order);
   }
 
   close(): void {

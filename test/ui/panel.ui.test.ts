@@ -144,6 +144,9 @@ describe('Agent Activity panel', () => {
       });
       assert.ok(wide <= 0, `${theme}: ${wide} pixels too wide`);
       await page.locator('.part.auxiliarybar').screenshot({ path: path.join(SHOTS, `panel-${kind}.png`) });
+      await frame.locator('.section').last().scrollIntoViewIfNeeded();
+      await page.locator('.part.auxiliarybar').screenshot({ path: path.join(SHOTS, `panel-${kind}-below.png`) });
+      await frame.locator('.section').first().scrollIntoViewIfNeeded();
     }
     await page.emulateMedia({ forcedColors: 'active' });
     await page.locator('.part.auxiliarybar').screenshot({ path: path.join(SHOTS, 'panel-forced.png') });

@@ -75,7 +75,11 @@ export function latencyPicture({ latency }: Summary, tables: Tables): Node[] {
   );
   const shares = [0.5, 0.95, 0.99].map((share) => [share, percentile(latency, share)] as const);
   return [
-    element('p', { class: 'words' }, shares.map(([share, below]) => `${Math.round(share * 100)} % below ${bound(below ?? 0)}`).join(' · ')),
+    element(
+      'p',
+      { class: 'words' },
+      shares.map(([share, below]) => together(`${Math.round(share * 100)} % below ${bound(below ?? 0)}`)).join(' · '),
+    ),
     picture,
     table(
       tables,
@@ -178,4 +182,9 @@ function nothing(words: string): HTMLElement {
 
 function ruleWords(rule: string): string {
   return rule === '' ? 'recorded without a rule' : rule.replaceAll('-', ' ');
+}
+
+/** Words that stay on one line. */
+function together(words: string): string {
+  return words.replaceAll(' ', '\u00a0');
 }
