@@ -7,7 +7,7 @@ import { isCanary } from './canaryId.ts';
 import { redact, unescaped, type Removal } from './redaction.ts';
 import { pointerOf } from './scalars.ts';
 import { Search, type Found, type Hit, type Part, type Wanted } from './search.ts';
-import { LARGE_BYTES, type SecretSearch } from './secretSearch.ts';
+import { INCOMING, LARGE_BYTES, type SecretSearch } from './secretSearch.ts';
 
 export { redactionMark } from './marks.ts';
 
@@ -51,7 +51,6 @@ export interface Outgoing {
 const NONE: readonly Finding[] = [];
 /** For showing and recording: nobody’s policy lets anything through there. */
 const ANYWHERE: Passing = { server: '', serverLabel: '', tool: undefined, workspace: undefined };
-const INCOMING: Wanted = { hidden: true };
 const SECRETS: Wanted = { hidden: false };
 
 /**
@@ -90,12 +89,17 @@ export class Inspector {
     return this.settle(bytes, this.#search.message(bytes, where === ANYWHERE ? SECRETS : INCOMING), where);
   }
 
-  /** The same, once the rules are loaded, and in a thread where the message is large: never holds this thread for long. */
+  /** The same, once the rules are loaded, and in a thread where the message is large or many come at a time: never holds this thread for long. */
   look(bytes: Buffer, where: Passing): Inspected | Promise<Inspected> {
     const { secrets } = this.#options;
     const loading = secrets.ready();
-    if (bytes.length <= LARGE_BYTES) return loading ? loading.then(() => this.message(bytes, where)) : this.message(bytes, where);
-    return this.#lookAtLarge(bytes, where);
+    if (bytes.length > LARGE_BYTES) return this.#lookAtLarge(bytes, where);
+    if (loading) return loading.then(() => this.message(bytes, where));
+    // Where something is found it is searched once more, here: what is taken out is looked at again before it passes.
+    return (
+      secrets.along(bytes)?.then((found) => (found.hits.length === 0 ? this.settle(bytes, found, where) : this.message(bytes, where))) ??
+      this.message(bytes, where)
+    );
   }
 
   async #lookAtLarge(bytes: Buffer, where: Passing): Promise<Inspected> {

@@ -3,6 +3,7 @@ import { KnownSecrets } from '../detection/knownSecrets.ts';
 import type { Disposable } from '../common/disposable.ts';
 import { PatternRules } from './patternRules.ts';
 import { Search, type Detectors, type Found, type Wanted } from './search.ts';
+import { SearchBatches, type Batch, type BatchAnswer } from './searchBatches.ts';
 
 /** Texts above this are searched in a thread of their own, bytes: below it takes a few milliseconds. */
 export const LARGE_BYTES = 256 * 1024;
@@ -13,10 +14,14 @@ const IDLE_MS = 60_000;
 export type ToThread =
   | { readonly kind: 'secrets'; readonly set: readonly (readonly [string, string])[]; readonly deleted: readonly string[] }
   | { readonly kind: 'rules'; readonly files: readonly string[] }
-  | { readonly kind: 'search'; readonly id: number; readonly bytes: Uint8Array; readonly wanted: Wanted };
+  | { readonly kind: 'search'; readonly id: number; readonly bytes: Uint8Array; readonly wanted: Wanted }
+  | Batch;
 
 /** What the thread answers. */
-export type FromThread = { readonly id: number; readonly found: Found } | { readonly id: number; readonly failed: string };
+export type FromThread = { readonly id: number; readonly found: Found } | { readonly id: number; readonly failed: string } | BatchAnswer;
+
+/** What is searched for in answers on their way to the agent. */
+export const INCOMING: Wanted = { hidden: true };
 
 export interface SecretSearchOptions {
   /** Starts the thread that runs `searchThread.ts`; absent: everything is searched here. */
@@ -33,7 +38,10 @@ export class SecretSearch implements Disposable {
   readonly #options: SecretSearchOptions;
   readonly #values = new Map<string, string>();
   readonly #waiting = new Map<number, { readonly resolve: (found: Found) => void; readonly bytes: Buffer; readonly wanted: Wanted }>();
+  readonly #batches: SearchBatches;
   #thread: Worker | undefined;
+  /** Whether the thread has loaded what it needs. */
+  #warm = false;
   #idle: NodeJS.Timeout | undefined;
   #last = 0;
   #version = 0;
@@ -44,6 +52,16 @@ export class SecretSearch implements Disposable {
     this.rules = new PatternRules(options.onProblem);
     this.detectors = { known: this.known, patterns: this.rules.finders };
     this.#here = new Search(this.detectors);
+    this.#batches = new SearchBatches({
+      ready: () => this.#isWarm(),
+      send: (batch) => {
+        clearTimeout(this.#idle);
+        this.#thread?.ref();
+        this.#tell(batch);
+      },
+      here: (bytes) => this.#here.message(bytes, INCOMING),
+      version: () => this.#version,
+    });
   }
 
   /** Changes whenever something else is searched for than before. */
@@ -95,6 +113,21 @@ export class SecretSearch implements Disposable {
     return this.#thread !== undefined;
   }
 
+  /**
+   * Searches a message on its way to the agent off this thread, where many come at a time; `undefined` if that is better done here, now. Never
+   * rejects.
+   */
+  along(bytes: Buffer): Promise<Found> | undefined {
+    return this.#batches.take(bytes);
+  }
+
+  /** Starts the thread if need be; nothing waits for that. */
+  #isWarm(): boolean {
+    if (this.#warm || this.#thread || this.#disposed || !this.#options.startThread) return this.#warm && this.#waiting.size === 0;
+    void this.large(Buffer.from('{}'), INCOMING);
+    return false;
+  }
+
   /** Searches a message off this thread, or here where there is no other. Never rejects. */
   async large(bytes: Buffer, wanted: Wanted): Promise<Found> {
     await this.ready();
@@ -114,7 +147,13 @@ export class SecretSearch implements Disposable {
     clearTimeout(this.#idle);
     void this.#thread?.terminate();
     this.#thread = undefined;
-    // Nobody is left without an answer.
+    this.#leave();
+  }
+
+  /** Nobody is left without an answer. */
+  #leave(): void {
+    this.#warm = false;
+    this.#batches.giveUp();
     for (const [id] of [...this.#waiting]) this.#finishHere(id);
   }
 
@@ -129,13 +168,19 @@ export class SecretSearch implements Disposable {
     }
     this.#thread = thread;
     thread.on('message', (answer: FromThread) => {
-      if ('failed' in answer) this.#finishHere(answer.id);
-      else this.#finish(answer.id, answer.found);
+      if ('batch' in answer) {
+        this.#batches.finish(answer);
+        this.#rest();
+      } else if ('failed' in answer) this.#finishHere(answer.id);
+      else {
+        this.#warm = true;
+        this.#finish(answer.id, answer.found);
+      }
     });
     const broken = () => {
       if (this.#thread !== thread) return;
       this.#thread = undefined;
-      for (const [id] of [...this.#waiting]) this.#finishHere(id);
+      this.#leave();
     };
     thread.on('error', (error) => {
       this.#options.onProblem(`The thread for large answers broke off: ${error instanceof Error ? error.message : String(error)}`);
@@ -156,12 +201,18 @@ export class SecretSearch implements Disposable {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
     waiting?.resolve(found);
-    if (this.#waiting.size > 0) return;
+    this.#rest();
+  }
+
+  /** Ends the thread after a while in which there is nothing to do. */
+  #rest(): void {
+    if (this.#waiting.size > 0 || this.#batches.active) return;
     this.#thread?.unref();
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
       const thread = this.#thread;
       this.#thread = undefined;
+      this.#warm = false;
       void thread?.terminate();
     }, IDLE_MS);
     this.#idle.unref();
