@@ -48,8 +48,12 @@ export interface BuiltIndex {
   readonly exact: readonly (ExactPattern & { readonly core: Core; readonly plain: Buffer | undefined })[];
 }
 
-/** Bytes of texts in a layer: one is built in a few milliseconds, and again when one of its texts changes. */
-const LAYER_BYTES = 1_024;
+/**
+ * Bytes of texts in a layer: one is built in a few milliseconds, and again when one of its texts changes. The first are smaller: what builds
+ * them is not yet compiled.
+ */
+const MAX_LAYER_BYTES = 1_024;
+const MIN_LAYER_BYTES = 128;
 /** Texts of which the spellings are made in one go: that takes some tenths of a millisecond for each. */
 const SPELLED_AT_A_TIME = 4;
 /** Text that is searched again on either side of an escape, bytes: less would miss, more costs time. */
@@ -69,7 +73,7 @@ export class SecretIndex {
 
   add(core: Core): void {
     this.#built = undefined;
-    let slot = this.#slots.find(({ bytes }) => bytes + core.bytes <= LAYER_BYTES);
+    let slot = this.#slots.find(({ bytes }, n) => bytes + core.bytes <= Math.min(MAX_LAYER_BYTES, MIN_LAYER_BYTES << Math.min(n, 8)));
     if (!slot) this.#slots.push((slot = { cores: [], bytes: 0, layer: undefined }));
     slot.cores.push(core);
     slot.bytes += core.bytes;

@@ -10,7 +10,7 @@ const PROBE_STEP = 4;
 export const MIN_RUN_SYMBOLS = SEED_SYMBOLS + PROBE_STEP - 1;
 
 /** Bits of the filter for each seed, at least: one probe of eight to sixteen passes by chance. */
-const FILTER_BITS = 8;
+const FILTER_BITS = 16;
 /** Bits of the smallest filter, as a power of two: 4 KB, which stay in the processor's nearest memory. */
 const MIN_FILTER_BITS = 15;
 /** A seed with more places than this is a common beginning or a repetition, and is left out where the pattern has others. */
