@@ -51,10 +51,10 @@ export class PatternRules {
       this.#onProblem(`The pattern rules could not be loaded: ${error instanceof Error ? error.message : String(error)}`);
     }
     if (files.length > 0) {
-      const { readGitleaks } = await import('../detection/rules/gitleaks.ts');
+      const { readGitleaksInSlices } = await import('../detection/rules/gitleaks.ts');
       for (const toml of files) {
         await new Promise(setImmediate);
-        const read = readGitleaks(toml);
+        const read = await readGitleaksInSlices(toml);
         for (const problem of read.problems) this.#onProblem(problem);
         if (read.rules.length > 0) finders.push(read);
       }
@@ -66,6 +66,8 @@ export class PatternRules {
 }
 
 async function ownRules(): Promise<PatternFinder> {
-  const [{ RULES }, { PatternMatcher }] = await Promise.all([import('../detection/rules/all.ts'), import('../detection/rules/matcher.ts')]);
-  return PatternMatcher.inSlices(RULES);
+  const { loadRules } = await import('../detection/rules/load.ts');
+  const rules = await loadRules();
+  const { PatternMatcher } = await import('../detection/rules/matcher.ts');
+  return PatternMatcher.inSlices(rules);
 }

@@ -46,8 +46,7 @@ export interface CompiledRule {
   readonly rare: number | undefined;
 }
 
-/** @throws if a rule can’t be used, see {@link problemOf}. */
-export function compileRule(rule: Rule, index: number): CompiledRule {
+function compileRule(rule: Rule, index: number): CompiledRule {
   const node = readRegex(rule.pattern, { anyCase: rule.anyCase });
   const problem = problemWith(rule, node);
   if (problem !== undefined) throw new Error(`Rule ${rule.id}: ${problem}`);
@@ -67,4 +66,21 @@ export function compileRule(rule: Rule, index: number): CompiledRule {
     after: ({ length }) => (place?.min === place?.max ? sets.slice((place?.min ?? sets.length) + length).slice(0, SHORT) : []),
     rare: rareByte(node, rule.keywords),
   };
+}
+
+/** A rule that is compiled when its keyword is met first: most never are. */
+export class LazyRule {
+  readonly rule: Rule;
+  readonly index: number;
+  #compiled: CompiledRule | undefined;
+
+  constructor(rule: Rule, index: number) {
+    this.rule = rule;
+    this.index = index;
+  }
+
+  /** @throws if the rule can’t be used. */
+  compile(): CompiledRule {
+    return (this.#compiled ??= compileRule(this.rule, this.index));
+  }
 }

@@ -1,5 +1,5 @@
 import { parse } from 'smol-toml';
-import { problemOf } from './compiledRule.ts';
+import { LazyRule, problemOf } from './compiledRule.ts';
 import { PatternMatcher, type PatternMatch } from './matcher.ts';
 import { readRegex } from './regex.ts';
 import { maxLength, minLength } from './regexFacts.ts';
@@ -20,6 +20,8 @@ export const MAX_GITLEAKS_BYTES = 1_048_576;
 const MAX_RULES = 2_000;
 /** Repetitions without an end get this one, and so the window its size. */
 const CAP = 256;
+/** How long rules are read at a time where that happens in slices, milliseconds. */
+const SLICE_MS = 3;
 /** Largest window of a rule, bytes. */
 const MAX_WINDOW_BYTES = 8_192;
 
@@ -37,6 +39,28 @@ interface AllowList {
  * nothing for traffic. Only for a file that the user chose: an allow-list in somebody else's hands lets secrets pass.
  */
 export function readGitleaks(toml: string): GitleaksRules {
+  const steps = reading(toml);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
+/** The same in slices of a few milliseconds, for a thread that has other things to do. */
+export async function readGitleaksInSlices(toml: string): Promise<GitleaksRules> {
+  const steps = reading(toml);
+  let begun = performance.now();
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    if (performance.now() - begun < SLICE_MS) continue;
+    await new Promise(setImmediate);
+    begun = performance.now();
+  }
+}
+
+/** Reads a file, one rule a step. */
+function* reading(toml: string): Generator<undefined, GitleaksRules> {
   const problems: string[] = [];
   if (Buffer.byteLength(toml) > MAX_GITLEAKS_BYTES) return nothing('The file is larger than 1 MB.');
   let data: Record<string, unknown>;
@@ -53,6 +77,7 @@ export function readGitleaks(toml: string): GitleaksRules {
   const entries = Array.isArray(data['rules']) ? data['rules'].filter(isRecord) : [];
   if (entries.length > MAX_RULES) problems.push(`Only the first ${MAX_RULES} rules are used.`);
   for (const entry of entries.slice(0, MAX_RULES)) {
+    yield;
     const id = typeof entry['id'] === 'string' && entry['id'] !== '' ? entry['id'] : `rule ${rules.length + 1}`;
     const rule = ruleOf(id, entry);
     if (typeof rule === 'string') {
@@ -68,7 +93,13 @@ export function readGitleaks(toml: string): GitleaksRules {
     rules.push(rule);
   }
   for (const [id, group] of groups) if (group > 1) problems.push(`Rule ${id}: \`secretGroup\` ${group} counts as 1.`);
-  const matcher = new PatternMatcher(rules);
+  // Each was tried when it was read.
+  const lazy = rules.map((rule, index) => new LazyRule(rule, index));
+  for (const rule of lazy) {
+    yield;
+    rule.compile();
+  }
+  const matcher = new PatternMatcher(rules, lazy);
   return {
     rules,
     problems,

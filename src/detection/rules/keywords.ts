@@ -19,6 +19,9 @@ for (const [characters, often] of [
 ] as const)
   for (const c of characters) FREQUENCY[c.charCodeAt(0)] = often;
 
+/** How often any byte stands somewhere. */
+const ANY = FREQUENCY.reduce((sum, often) => sum + often, 0);
+
 const LOWER = Uint8Array.from({ length: 256 }, (_, c) => (c >= 0x41 && c <= 0x5a ? c | 0x20 : c));
 /** The bytes that become each byte when letters become small. */
 const VARIANTS: readonly (readonly number[])[] = Array.from({ length: 256 }, (_, c) => {
@@ -64,27 +67,26 @@ export class KeywordScanner {
     this.#keywords = keywords.map(({ text }) => Buffer.from(text, 'latin1'));
     const runs = keywords.flatMap(runsOf);
     const groups = groupsOf(runs);
-    const rows: Run[][] = Array.from({ length: ROWS }, () => []);
+    const rows = runs.map(rowFor);
     for (const run of runs) {
       const [before, first, second, third] = run.bytes;
       const bit = groups.get(headOf(run)) as number;
       this.#allow(before, first, bit);
       this.#allow(second, third, bit << GROUPS);
-      const [a = 0, b = 0, c = 0] = [first[0], second[0], third[0]];
-      rows[second.length === 1 && third.length === 1 ? rowOf(a | (b << 8) | (c << 16)) : (1 << ROW_BITS) + a]?.push(run);
     }
-    const sorted = rows.flat();
-    rows.forEach((row, r) => (this.#rows[r + 1] = (this.#rows[r] as number) + row.length));
-    this.#lasts = Uint32Array.from(sorted, ({ bytes: [, a, b, c] }) => (a[0] ?? 0) | ((b[0] ?? 0) << 8) | ((c[0] ?? 0) << 16));
+    const order = Array.from(runs, (_, r) => r).sort((a, b) => (rows[a] as number) - (rows[b] as number));
+    const sorted = order.map((r) => runs[r] as Run);
+    for (const row of rows) this.#rows[row + 1] = (this.#rows[row + 1] as number) + 1;
+    for (let row = 0; row < ROWS; row++) this.#rows[row + 1] = (this.#rows[row + 1] as number) + (this.#rows[row] as number);
+    this.#lasts = Uint32Array.from(sorted, lastOf);
     this.#owners = Uint32Array.from(sorted, ({ keyword }) => keyword);
     this.#places = Uint32Array.from(sorted, ({ place }) => place);
   }
 
   #allow(low: readonly number[], high: readonly number[], bits: number): void {
     const filter = this.#filter;
-    const lows = low.flatMap((byte) => VARIANTS[byte] as readonly number[]);
-    for (const h of high.flatMap((byte) => VARIANTS[byte] as readonly number[]))
-      for (const l of lows) filter[l | (h << 8)] = (filter[l | (h << 8)] as number) | bits;
+    const lows = variantsOf(low);
+    for (const h of variantsOf(high)) for (const l of lows) filter[l | (h << 8)] = (filter[l | (h << 8)] as number) | bits;
   }
 
   /** Calls `visit` for each place where a keyword begins, nearly in order: as their rarest parts come. */
@@ -136,26 +138,54 @@ function rowOf(last: number): number {
   return Math.imul(last, 0x9e3779b1) >>> (32 - ROW_BITS);
 }
 
+function lastOf({ bytes: [, a, b, c] }: Run): number {
+  return (a[0] ?? 0) | ((b[0] ?? 0) << 8) | ((c[0] ?? 0) << 16);
+}
+
+function rowFor(run: Run): number {
+  const [, first, second, third] = run.bytes;
+  return second.length === 1 && third.length === 1 ? rowOf(lastOf(run)) : (1 << ROW_BITS) + (first[0] ?? 0);
+}
+
+function variantsOf(bytes: readonly number[]): readonly number[] {
+  return bytes === SMALL ? EVERY : bytes.flatMap((byte) => VARIANTS[byte] as readonly number[]);
+}
+
 /** How a run begins, as far as that is known. */
 function headOf({ bytes: [before, first] }: Run): number {
   return (first[0] ?? 0) | ((before.length === 1 ? (before[0] ?? 0) : 0) << 8);
 }
 
+/** How often one of some bytes stands somewhere. */
+function oftenOf(bytes: readonly number[]): number {
+  if (bytes.length === 1) return FREQUENCY[bytes[0] as number] as number;
+  if (bytes === SMALL) return ANY;
+  let sum = 0;
+  for (const byte of bytes) sum += FREQUENCY[byte] as number;
+  return sum;
+}
+
 /** A group, as a bit, for each way in which runs begin: so that the beginnings of one run seldom stand before the ends of another. */
 function groupsOf(runs: readonly Run[]): ReadonlyMap<number, number> {
-  const often = (bytes: readonly number[]) => bytes.reduce((sum, byte) => sum + (FREQUENCY[byte] as number), 0);
   const heads = new Map<number, { heads: number; tails: number }>();
   for (const run of runs) {
     const [before, first, second, third] = run.bytes;
-    const head = heads.get(headOf(run)) ?? { heads: often(before) * often(first), tails: 0 };
-    head.tails += often(second) * often(third);
+    const head = heads.get(headOf(run)) ?? { heads: oftenOf(before) * oftenOf(first), tails: 0 };
+    head.tails += oftenOf(second) * oftenOf(third);
     heads.set(headOf(run), head);
   }
   const groups = Array.from({ length: GROUPS }, () => ({ heads: 0, tails: 0 }));
   const out = new Map<number, number>();
   for (const [head, own] of [...heads].sort(([, a], [, b]) => b.heads * b.tails - a.heads * a.tails)) {
-    const added = groups.map((group) => group.heads * own.tails + group.tails * own.heads);
-    const best = added.indexOf(Math.min(...added));
+    let best = 0;
+    let least = Number.POSITIVE_INFINITY;
+    for (let g = 0; g < GROUPS; g++) {
+      const group = groups[g] as { heads: number; tails: number };
+      const added = group.heads * own.tails + group.tails * own.heads;
+      if (added >= least) continue;
+      least = added;
+      best = g;
+    }
     const group = groups[best] as { heads: number; tails: number };
     group.heads += own.heads;
     group.tails += own.tails;
@@ -163,9 +193,6 @@ function groupsOf(runs: readonly Run[]): ReadonlyMap<number, number> {
   }
   return out;
 }
-
-/** In place of a byte's frequency: any byte. */
-const ANY = 100;
 
 /** The two runs by which a keyword is found: the rarest. */
 function runsOf({ text, after }: Keyword, keyword: number): readonly Run[] {
@@ -187,6 +214,7 @@ function runsOf({ text, after }: Keyword, keyword: number): readonly Run[] {
   }));
 }
 
+const EVERY: readonly number[] = Array.from(LOWER, (_, c) => c);
 const SMALL: readonly number[] = Array.from(LOWER, (small, c) => (small === c ? c : -1)).filter((c) => c >= 0);
 
 /** The bytes of a set, or all, as small letters. */

@@ -1,6 +1,6 @@
 import { united } from './byteSets.ts';
 import { checkHolds, entropyOf } from './checks.ts';
-import { compileRule, type CompiledRule } from './compiledRule.ts';
+import { LazyRule, type CompiledRule } from './compiledRule.ts';
 import { KeywordScanner } from './keywords.ts';
 import type { Rule } from './rule.ts';
 
@@ -24,11 +24,12 @@ const SLICE_MS = 3;
 
 /** How a keyword leads to a rule. */
 interface Lead {
-  readonly compiled: CompiledRule;
+  readonly lazy: LazyRule;
   readonly keywordLength: number;
-  /** Bytes of a match before it, if it stands at a fixed place. Otherwise a window is searched. */
-  readonly offset: number | undefined;
 }
+
+/** Keywords below this are told with the help of what may stand behind them, characters. */
+const SHORT_KEYWORD = 4;
 
 /**
  * Finds what the rules describe. One pass finds all keywords; an expression is tried only where one is, and only as far as its longest match:
@@ -39,8 +40,8 @@ export class PatternMatcher {
   readonly #keywords: KeywordScanner;
   /** By keyword. */
   readonly #leads: readonly (readonly Lead[])[];
-  /** Rules in whose matches a keyword has no fixed place. */
-  readonly #searched: readonly CompiledRule[];
+  /** Rules with a window that is to be searched. */
+  readonly #opened = new Set<CompiledRule>();
   /** By rule: end of the last match, and the window that is to be searched. */
   readonly #ends: Uint32Array;
   readonly #from: Uint32Array;
@@ -49,22 +50,18 @@ export class PatternMatcher {
   readonly #askedFrom: Uint32Array;
   readonly #nextAt: Uint32Array;
 
-  /** @throws if a rule can't be used, see {@link problemOf}. `prepared`: the rules compiled, if somebody did that already. */
-  constructor(rules: readonly Rule[], prepared: readonly CompiledRule[] = rules.map(compileRule)) {
+  /** @throws if a rule can't be used, see `problemOf`. `lazy`: the rules, where somebody else sees to it that they can. */
+  constructor(rules: readonly Rule[], lazy = rules.map(eager)) {
     this.rules = rules;
     const leads = new Map<string, Lead[]>();
-    for (const compiled of prepared) {
-      const { rule, place } = compiled;
-      const offset = place?.min === place?.max ? place?.min : undefined;
-      for (const keyword of rule.keywords) {
+    for (const one of lazy)
+      for (const keyword of one.rule.keywords) {
         const list = leads.get(keyword) ?? [];
-        list.push({ compiled, keywordLength: keyword.length, offset });
+        list.push({ lazy: one, keywordLength: keyword.length });
         leads.set(keyword, list);
       }
-    }
     this.#keywords = new KeywordScanner(Array.from(leads, ([text, list]) => ({ text, after: setsAfter(text, list) })));
     this.#leads = [...leads.values()];
-    this.#searched = prepared.filter(({ place }) => place?.min !== place?.max || !place);
     this.#ends = new Uint32Array(rules.length);
     this.#from = new Uint32Array(rules.length);
     this.#to = new Uint32Array(rules.length);
@@ -72,18 +69,17 @@ export class PatternMatcher {
     this.#nextAt = new Uint32Array(rules.length);
   }
 
-  /** The same as the constructor, in slices of a few milliseconds: for a thread that has other things to do. */
+  /**
+   * The same for rules that can be used, in slices of a few milliseconds, for a thread that has other things to do. What is not needed at
+   * once is compiled behind its back.
+   */
   static async inSlices(rules: readonly Rule[]): Promise<PatternMatcher> {
-    const prepared: CompiledRule[] = [];
-    let begun = performance.now();
-    for (const [index, rule] of rules.entries()) {
-      prepared.push(compileRule(rule, index));
-      if (performance.now() - begun < SLICE_MS) continue;
-      await new Promise(setImmediate);
-      begun = performance.now();
-    }
-    await new Promise(setImmediate);
-    return new PatternMatcher(rules, prepared);
+    const lazy = rules.map((rule, index) => new LazyRule(rule, index));
+    const isShort = ({ rule }: LazyRule) => rule.keywords.some(({ length }) => length < SHORT_KEYWORD);
+    await compileInSlices(lazy.filter(isShort));
+    const matcher = new PatternMatcher(rules, lazy);
+    setImmediate(() => void compileInSlices(lazy));
+    return matcher;
   }
 
   /** All places in `text`, in order and apart: of places that overlap the one of the surer tier stays, then the longer one. */
@@ -94,16 +90,19 @@ export class PatternMatcher {
     this.#askedFrom.fill(NEVER);
     this.#keywords.scan(text, (keyword, at) => {
       const leads = this.#leads[keyword] as readonly Lead[];
-      for (const { compiled, keywordLength, offset } of leads) {
-        if (offset === undefined) {
+      for (const { lazy, keywordLength } of leads) {
+        const compiled = lazy.compile();
+        const { place } = compiled;
+        if (place?.min !== place?.max || !place) {
           this.#widen(compiled, text, at, at + keywordLength, out);
           continue;
         }
-        const start = at - offset;
+        const start = at - place.min;
         if (start >= (this.#ends[compiled.index] as number) && passes(compiled, text, start)) this.#tryAt(compiled, text, start, out);
       }
     });
-    for (const compiled of this.#searched) this.#search(compiled, text, out);
+    for (const compiled of this.#opened) this.#search(compiled, text, out);
+    this.#opened.clear();
     return out.length > 1 ? apart(out) : out;
   }
 
@@ -132,6 +131,7 @@ export class PatternMatcher {
       return;
     }
     if (openTo > 0) this.#search(compiled, text, out);
+    this.#opened.add(compiled);
     this.#from[index] = from;
     this.#to[index] = to;
   }
@@ -180,9 +180,26 @@ export class PatternMatcher {
   }
 }
 
+function eager(rule: Rule, index: number): LazyRule {
+  const lazy = new LazyRule(rule, index);
+  lazy.compile();
+  return lazy;
+}
+
+async function compileInSlices(rules: readonly LazyRule[]): Promise<void> {
+  let begun = performance.now();
+  for (const lazy of rules) {
+    lazy.compile();
+    if (performance.now() - begun < SLICE_MS) continue;
+    await new Promise(setImmediate);
+    begun = performance.now();
+  }
+}
+
 /** What may stand right behind a keyword, as far as all that it leads to agrees; bytes of any of them. */
 function setsAfter(text: string, leads: readonly Lead[]): readonly Uint8Array[] {
-  const all = leads.map(({ compiled, offset }) => (offset === undefined ? [] : compiled.after(text)));
+  if (text.length >= SHORT_KEYWORD) return [];
+  const all = leads.map(({ lazy }) => lazy.compile().after(text));
   const length = Math.min(...all.map((sets) => sets.length));
   return Array.from({ length }, (_, i) => all.map((sets) => sets[i] as Uint8Array).reduce(united));
 }
@@ -224,7 +241,14 @@ function told({ rule }: PatternMatch): number {
 }
 
 function apart(matches: PatternMatch[]): PatternMatch[] {
-  matches.sort((a, b) => a.start - b.start || RANK[a.rule.tier] - RANK[b.rule.tier] || b.end - a.end || told(b) - told(a));
+  matches.sort(
+    (a, b) =>
+      a.start - b.start ||
+      RANK[a.rule.tier] - RANK[b.rule.tier] ||
+      b.end - a.end ||
+      a.rule.keywords.length - b.rule.keywords.length ||
+      told(b) - told(a),
+  );
   const out: PatternMatch[] = [];
   for (const match of matches) {
     const last = out.at(-1);

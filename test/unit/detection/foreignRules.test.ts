@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { RULES } from '../../../src/detection/rules/all.ts';
-import { readGitleaks } from '../../../src/detection/rules/gitleaks.ts';
+import { readGitleaks, readGitleaksInSlices } from '../../../src/detection/rules/gitleaks.ts';
 import { loadSecretlint } from '../../../src/detection/rules/secretlint.ts';
 import { shapeExample } from '../../../src/detection/rules/shape.ts';
 import { madeUpGithubToken, randomFrom } from './examples.ts';
@@ -46,6 +46,17 @@ keywords = ["x"]
 describe('gitleaks rules', () => {
   const { rules, problems, find } = readGitleaks(FILE);
   const ids = (text: string) => find(Buffer.from(text)).map(({ rule }) => rule.id);
+
+  it('are the same when read in slices', async () => {
+    const sliced = await readGitleaksInSlices(FILE);
+    assert.deepEqual([sliced.rules, sliced.problems], [rules, problems]);
+    const text = Buffer.from(`my.ACME_secret = "${value}"\n`);
+    assert.deepEqual(
+      sliced.find(text).map(({ start, end }) => [start, end]),
+      find(text).map(({ start, end }) => [start, end]),
+    );
+    assert.equal((await readGitleaksInSlices('x = [')).rules.length, 0);
+  });
 
   it('are read and found, also in any case', () => {
     assert.deepEqual(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { RULES } from '../../../src/detection/rules/all.ts';
+import { loadRules } from '../../../src/detection/rules/load.ts';
 import { githubChecksum } from '../../../src/detection/rules/checks.ts';
 import { problemOf } from '../../../src/detection/rules/compiledRule.ts';
 import { PatternMatcher } from '../../../src/detection/rules/matcher.ts';
@@ -28,6 +29,20 @@ describe('Pattern rules', () => {
       assert.match(rule.docs, /^https:\/\//);
       assert.match(rule.title, /^(?:an?|the|user|registry) /);
       assert.ok(examplesFor(rule).ok.length > 0 && rule.ng.length > 0, rule.id);
+    }
+  });
+
+  it('are the same a file at a time, and in slices find the same', async () => {
+    const loaded = await loadRules();
+    assert.deepEqual(
+      loaded.map(({ id }) => id),
+      RULES.map(({ id }) => id),
+    );
+    const sliced = await PatternMatcher.inSlices(loaded);
+    for (const rule of RULES) {
+      const text = Buffer.from(examplesFor(rule).ok.join(' '), 'latin1');
+      const show = (matcher: PatternMatcher) => matcher.find(text).map((m) => [m.rule.id, m.start, m.end, m.verified]);
+      assert.deepEqual(show(sliced), show(all), rule.id);
     }
   });
 
