@@ -52,6 +52,9 @@ const NONE: readonly Finding[] = [];
 /** For showing and recording: nobody’s policy lets anything through there. */
 const ANYWHERE: Passing = { server: '', serverLabel: '', tool: undefined, workspace: undefined };
 const SECRETS: Wanted = { hidden: false };
+/** Header texts that are remembered as clean, and the longest of them, characters. */
+const MAX_CLEAN = 256;
+const MAX_CLEAN_CHARACTERS = 4_096;
 
 /**
  * Members of messages that only servers read: they come back as they went out. A handle that looks like a token is none of the model’s
@@ -78,6 +81,9 @@ const HANDLES = new Set(
 export class Inspector {
   readonly #options: InspectorOptions;
   readonly #search: Search;
+  /** Texts that hold nothing of what is searched for in version {@link #cleanFor}. */
+  readonly #clean = new Set<string>();
+  #cleanFor = -1;
 
   constructor(options: InspectorOptions) {
     this.#options = options;
@@ -151,7 +157,8 @@ export class Inspector {
   } {
     let all = '';
     for (const name in headers) all += `${name}: ${String(headers[name])}\n`;
-    if (this.#search.text(Buffer.from(all, 'latin1'), SECRETS).hits.length === 0) return { headers, findings: NONE };
+    const bytes = () => Buffer.from(all, 'latin1');
+    if (this.#isCleanText('h', all, () => this.#search.text(bytes(), SECRETS).hits.length === 0)) return { headers, findings: NONE };
     const findings = new Findings('to-agent');
     const clean = (name: string, value: string) => {
       const text = `${name}: ${value}`;
@@ -212,12 +219,30 @@ export class Inspector {
 
   /** Whether neither a message nor the texts beside it hold a secret, of whatever origin. */
   isClean(bytes: Buffer, beside: string): boolean {
-    return holdsNone(this.#search.message(bytes, SECRETS)) && this.#knownBeside(beside).length === 0;
+    return holdsNone(this.#search.message(bytes, SECRETS)) && this.#isCleanBeside(beside);
+  }
+
+  #isCleanBeside(beside: string): boolean {
+    return this.#isCleanText('b', beside, () => this.#knownBeside(beside).length === 0);
+  }
+
+  /** Headers are the same from call to call: what was found clean is remembered for as long as the same is searched for. */
+  #isCleanText(kind: string, text: string, isClean: () => boolean): boolean {
+    const { secrets } = this.#options;
+    if (secrets.version !== this.#cleanFor || this.#clean.size >= MAX_CLEAN) {
+      this.#clean.clear();
+      this.#cleanFor = secrets.version;
+    }
+    const key = kind + text;
+    if (this.#clean.has(key)) return true;
+    const clean = isClean();
+    if (clean && key.length <= MAX_CLEAN_CHARACTERS && secrets.ready() === undefined) this.#clean.add(key);
+    return clean;
   }
 
   /** The same for a large message: does not hold this thread. */
   async isCleanSoon(bytes: Buffer, beside: string): Promise<boolean> {
-    return holdsNone(await this.#options.secrets.large(bytes, SECRETS)) && this.#knownBeside(beside).length === 0;
+    return holdsNone(await this.#options.secrets.large(bytes, SECRETS)) && this.#isCleanBeside(beside);
   }
 
   /** What of a large message must not go to a server: like {@link outgoing}. */

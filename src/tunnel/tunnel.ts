@@ -3,7 +3,7 @@ import type { Clock } from '../common/clock.ts';
 import { DisposableStore, Emitter, toDisposable, type Disposable } from '../common/disposable.ts';
 import { sharedStem, endpointPath } from '../common/capabilityFile.ts';
 import { messageOf } from '../common/errors.ts';
-import { newId } from '../common/identifiers.ts';
+import { newId, nextId } from '../common/identifiers.ts';
 import type { Logger } from '../common/logger.ts';
 import { Stop } from '../common/stop.ts';
 import { Capabilities, type Capability } from '../authentication/capabilities.ts';
@@ -303,7 +303,7 @@ export class Tunnel implements Disposable {
     const startedAt = clock.monotonic();
     const end = new Stop();
     const exchange: Passage = {
-      id: newId('x'),
+      id: nextId('x'),
       httpMethod: inbound.httpMethod,
       headers: inbound.headers,
       body: inbound.body,

@@ -174,6 +174,22 @@ describe('Inspector.message', () => {
 });
 
 describe('Inspector.headers', () => {
+  it('forgets that headers held nothing as soon as a secret is learned', async () => {
+    const secrets = new SecretSearch({ onProblem: (problem) => assert.fail(problem) });
+    await secrets.ready();
+    const inspector = new Inspector({ secrets, nameOf: () => NAME });
+    const message = Buffer.from('{"jsonrpc":"2.0","id":1,"method":"ping"}');
+    for (let i = 0; i < 2; i++) {
+      assert.deepEqual(inspector.headers({ 'x-a': secret }).findings, []);
+      assert.equal(inspector.isClean(message, `${secret}\n`), true);
+    }
+    secrets.learn('cred@1', secret);
+    assert.equal(inspector.headers({ 'x-a': secret }).findings.length, 1);
+    assert.equal(inspector.isClean(message, `${secret}\n`), false);
+    secrets.forget('cred@1');
+    assert.equal(inspector.isClean(message, `${secret}\n`), true);
+  });
+
   it('takes out values that hold the secret, of lists too', () => {
     const { headers, findings } = inspectorFor(secret).headers({ 'x-a': `v ${secret}`, 'x-b': ['ok', b64('')], 'x-c': 'ok' });
     assert.deepEqual(headers, { 'x-a': '[culvert: redacted]', 'x-b': ['ok', '[culvert: redacted]'], 'x-c': 'ok' });
