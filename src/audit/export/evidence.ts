@@ -34,7 +34,9 @@ export interface Evidence {
   /** Calls that were denied or stopped, newest first, and whether there are more. */
   readonly stopped: readonly Activity[];
   readonly moreStopped: boolean;
+  /** The newest, oldest first, and whether there are more. */
   readonly acts: readonly { readonly at: number; readonly act: Act }[];
+  readonly moreActs: boolean;
   readonly verification: Verification;
   readonly keyThumbprint: string;
 }
@@ -57,7 +59,7 @@ export async function gatherActivity(
   index: ActivityIndex,
   acts: readonly { readonly at: number; readonly body: string }[],
   span: Period,
-): Promise<Pick<Evidence, 'summary' | 'stopped' | 'moreStopped' | 'acts'>> {
+): Promise<Pick<Evidence, 'summary' | 'stopped' | 'moreStopped' | 'acts' | 'moreActs'>> {
   await index.update();
   const [denied, ended] = await Promise.all([
     index.calls({ ...span, decision: 'denied' }, { limit: MAX_LISTED }),
@@ -69,6 +71,7 @@ export async function gatherActivity(
     stopped: stopped.slice(0, MAX_LISTED),
     moreStopped: stopped.length > MAX_LISTED || denied.next !== undefined || ended.next !== undefined,
     acts: readActs(acts.slice(-MAX_LISTED)),
+    moreActs: acts.length > MAX_LISTED,
   };
 }
 
@@ -76,6 +79,8 @@ type Block =
   | { readonly kind: 'heading'; readonly level: 1 | 2; readonly text: string }
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'table'; readonly head: readonly string[]; readonly rows: readonly (readonly string[])[] };
+
+const MORE: Block = { kind: 'text', text: 'There are more; the whole list is in the export.' };
 
 /** The report in Markdown. What comes from agents and servers can't make anything of itself in it. */
 export function evidenceMarkdown(evidence: Evidence): string {
@@ -105,8 +110,9 @@ export function evidenceHtml(evidence: Evidence): string {
 @page { size: A4; margin: 18mm; }
 body { font: 10pt/1.4 system-ui, sans-serif; color: #111; max-width: 190mm; margin: 0 auto; padding: 1em; }
 h1 { font-size: 18pt; } h2 { font-size: 13pt; margin-top: 2em; break-after: avoid; }
-table { border-collapse: collapse; width: 100%; font-size: 8.5pt; } thead { display: table-header-group; } tr { break-inside: avoid; }
-th, td { border: 0.5pt solid #999; padding: 2pt 4pt; text-align: left; vertical-align: top; overflow-wrap: anywhere; } th { background: #eee; }
+table { border-collapse: collapse; width: 100%; font-size: 8.5pt; margin-bottom: 1.2em; } thead { display: table-header-group; } tr { break-inside: avoid; }
+th, td { border: 0.5pt solid #999; padding: 2pt 4pt; text-align: left; vertical-align: top; overflow-wrap: anywhere; min-width: 5em; } th { background: #eee; }
+p:has(+ table) { margin-bottom: 0.4em; break-after: avoid; }
 </style></head><body>
 ${body.join('\n')}
 </body></html>
@@ -158,23 +164,27 @@ function blocksOf(evidence: Evidence): Block[] {
       ]),
       'Nothing.',
     ),
-    ...(evidence.moreEnded ? [{ kind: 'text', text: 'There are more; the whole list is in the export.' } as const] : []),
+    ...(evidence.moreEnded ? [MORE] : []),
     { kind: 'heading', level: 2, text: 'What was done' },
+    { kind: 'text', text: 'Calls by server:' },
     table(
       ['Server', 'Calls', 'Went well', 'Failed', 'Denied or stopped', 'Findings'],
       [...servers].map(([server, s]) => [label(server), ...[s.calls, s.ok, s.failed, s.denied, s.findings].map(String)]),
       'There were no calls.',
     ),
+    { kind: 'text', text: 'Credentials:' },
     table(
       ['Credential', 'Calls it went along with'],
       [...credentials].map(([name, calls]) => [name, String(calls)]),
       'No credential was used.',
     ),
+    { kind: 'text', text: 'What else was done, by users and by Culvert:' },
     table(
       ['Time', 'Act', 'What', 'Detail'],
       evidence.acts.map(({ at, act }) => [time(at), act.act, act.subject ?? '', act.detail ?? '']),
       'Nothing was changed.',
     ),
+    ...(evidence.moreActs ? [MORE] : []),
     { kind: 'heading', level: 2, text: 'What was stopped' },
     table(
       ['Time', 'Client (as it says)', 'Server', 'Tool or method', 'How', 'Why'],
@@ -191,7 +201,7 @@ function blocksOf(evidence: Evidence): Block[] {
       }),
       'Nothing was stopped.',
     ),
-    ...(evidence.moreStopped ? [{ kind: 'text', text: 'There are more; the whole list is in the export.' } as const] : []),
+    ...(evidence.moreStopped ? [MORE] : []),
     { kind: 'heading', level: 2, text: 'Integrity' },
     {
       kind: 'text',

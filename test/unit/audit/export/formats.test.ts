@@ -244,6 +244,7 @@ describe('formats of exports', () => {
       stopped: [{ seq: 1, exchange: 'x', at: 0, intent: { ...intent, tool: nasty, effect: 'deny' }, outcome }],
       moreStopped: true,
       acts: [],
+      moreActs: true,
       verification: { entries: 1, chains: 1, checkpoints: 1, problems: [], faults: [], endings: [], dropped: 4 },
       keyThumbprint: 'k',
     };
