@@ -154,7 +154,11 @@ export class RecordKeeping implements Disposable {
     this.audit.flush();
     const thread = new JobThread();
     try {
-      return await thread.run(readSpan, { ...period, path: this.#options.db.path, maxActs: MAX_LISTED + 1, maxGrants: MAX_GRANTS }, { signal });
+      return await thread.run(
+        readSpan,
+        { ...period, path: this.#options.db.path, maxActs: MAX_LISTED + 1, maxGrants: MAX_GRANTS },
+        { signal },
+      );
     } finally {
       await thread.end();
     }
