@@ -112,8 +112,13 @@ export class Inspector {
     const { secrets } = this.#options;
     const first = this.settle(bytes, await secrets.large(bytes, INCOMING), where, false);
     if (first.bytes === bytes || first.blocked === true) return first;
-    const left = (await secrets.large(first.bytes, SECRETS)).hits.filter(({ kind }) => kind === 'known');
-    return left.length === 0 ? first : { ...first, bytes: this.#withoutWhole(first.bytes, left, where) };
+    const again = await secrets.large(first.bytes, SECRETS);
+    const left = again.hits.filter(({ kind }) => kind === 'known');
+    if (!hasStripped(first)) return left.length === 0 ? first : { ...first, bytes: this.#withoutWhole(first.bytes, left, where) };
+    const uncovered = again.hits.filter((hit) => hit.kind === 'pattern' && this.#actionFor(hit, where) !== 'off');
+    if (left.length === 0) return both(first, this.settle(first.bytes, { ...again, hits: uncovered }, where, false));
+    const goes = uncovered.filter((hit) => this.#actionFor(hit, where) !== 'warn');
+    return { ...first, bytes: this.#withoutWhole(first.bytes, [...left, ...goes], where) };
   }
 
   /** Content that is no JSON (an error page, a stray line): marks in place. */
@@ -142,9 +147,11 @@ export class Inspector {
     if (blockedFor !== undefined) return { ...blockedBy(`${blockedFor}: blocked`), findings: findings.list() };
     if (removals.length === 0) return { bytes, findings: findings.list() };
     const out = this.#withoutAll(bytes, removals, where, verify && found.hits.some(({ kind }) => kind === 'known'));
-    return out
-      ? { bytes: out, findings: findings.list() }
-      : { ...blockedBy('a secret that can’t be taken out'), findings: findings.list() };
+    if (!out) return { ...blockedBy('a secret that can’t be taken out'), findings: findings.list() };
+    const first: Inspected = { bytes: out, findings: findings.list() };
+    if (!verify || !hasStripped(first)) return first;
+    const isText = removals.some(({ parts }) => parts[0]?.kind === 'text');
+    return both(first, this.settle(out, isText ? this.#search.text(out, SECRETS) : this.#search.message(out, SECRETS), where));
   }
 
   /** Values of headers on their way to the agent. */
@@ -393,6 +400,18 @@ function standInFor({ kind, id, parts: [part, ...more] }: Hit, bytes: Buffer, { 
   if (!standIn || kind === 'hidden' || more.length > 0 || (part?.kind !== 'string' && part?.kind !== 'text')) return undefined;
   const value = part.kind === 'text' ? bytes.toString('utf8', part.start, part.end) : unescaped(bytes, part.start, part.end);
   return standIn(value, kind === 'known' ? id : undefined);
+}
+
+/** Whether hidden text was taken out. What it kept apart stands together now: a token that no rule saw may have come to be. */
+function hasStripped({ findings }: Inspected): boolean {
+  return findings.some(({ action }) => action === 'stripped');
+}
+
+/** What became of a message that was looked at a second time. */
+function both(first: Inspected, second: Inspected): Inspected {
+  const isNew = (found: Finding) =>
+    !first.findings.some((f) => f.rule === found.rule && f.subject === found.subject && f.path === found.path && f.digest === found.digest);
+  return { ...second, findings: [...first.findings, ...second.findings.filter(isNew)] };
 }
 
 function isHandle({ kind, path }: Part): boolean {

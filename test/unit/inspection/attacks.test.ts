@@ -89,6 +89,39 @@ describe('attacks on the way to the model', () => {
         assert.match(out.text, /⟦culvert: [\w-]+ redacted⟧/);
         assert.ok(!out.text.includes(TOKEN) && !out.text.includes('q7LmTz5V'));
       });
+    const apart: Readonly<Record<string, string>> = {
+      'zero-width characters': '\u200b',
+      'tag characters': '\u{e0041}',
+      'a direction override': '\u202e',
+      'terminal escapes': '\u001b[0m',
+      'control characters': '\u0008\u0001\u0002',
+    };
+    for (const [name, between] of Object.entries(apart))
+      it(`kept apart by ${name} that are stripped`, () => {
+        for (const split of [`${TOKEN.slice(0, 12)}${between}${TOKEN.slice(12)}`, Array.from(TOKEN).join(between)]) {
+          const out = inText(split);
+          assert.deepEqual(new Set(out.rules), new Set(['hidden-text', 'gitlab-token']));
+          assert.match(out.text, /see: ⟦culvert: gitlab-token redacted⟧ \./);
+          const plain = inspector.text(Buffer.from(`not JSON: ${split}`), HERE);
+          assert.equal(plain.bytes.toString(), 'not JSON: ⟦culvert: gitlab-token redacted⟧');
+        }
+      });
+    it('kept apart in a message so large that it is searched elsewhere', async () => {
+      const split = `${TOKEN.slice(0, 12)}\u200b${TOKEN.slice(12)}`;
+      for (const known of ['', VALUE]) {
+        const large = {
+          result: {
+            content: [
+              { type: 'text', text: 'x y '.repeat(80_000) },
+              { type: 'text', text: `a ${split} ${known} b` },
+            ],
+          },
+        };
+        const out = await inspector.look(Buffer.from(JSON.stringify(large)), HERE);
+        assert.ok(!out.bytes.includes(TOKEN.slice(12)) && !out.bytes.includes(VALUE) && out.bytes.includes('x y x y'));
+        assert.ok(out.findings.some((f) => f.rule === 'gitlab-token' && f.action === 'redacted'));
+      }
+    });
     it('whole, where a part of it is known', () => {
       const out = inText(`glpat-${VALUE.replaceAll('_', '').slice(0, 17)}zzz`);
       assert.match(out.text, /see: ⟦culvert: vault@1 redacted⟧ \./);
