@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { MemorySecretStore } from '../../src/credentials/memorySecretStore.ts';
 import { Secret } from '../../src/credentials/secret.ts';
 import { effectiveLeakPolicy } from '../../src/inspection/leakPolicy.ts';
 import type { LeakAnswer, LeakAsker, LeakQuestion } from '../../src/inspection/leakQuestions.ts';
@@ -106,6 +107,16 @@ describe('leaks', () => {
           ['hidden-text', 'terminal escape', 'stripped'],
         ],
       );
+    });
+
+    it('lets hidden text pass and tells, for a server where the user wants that', async () => {
+      const text = 'a\u001b[31mred\u001b[0m \u202eb';
+      scene.server.behave = (seen, response) => answerJson(response, resultFor(seen, { content: [{ type: 'text', text }] }));
+      tunnel.core.leaks.setPolicy(effectiveLeakPolicy({ servers: { Fake: { hidden: 'warn' } } }, {}));
+      assert.deepEqual((await call(tunnel, 'echo', {})).json().result, { content: [{ type: 'text', text }] });
+      assert.deepEqual(new Set(findings().map((f) => `${f.rule} ${f.action}`)), new Set(['hidden-text reported']));
+      tunnel.core.leaks.setPolicy(effectiveLeakPolicy({ servers: { Another: { hidden: 'warn' } } }, {}));
+      assert.deepEqual((await call(tunnel, 'echo', {})).json().result, { content: [{ type: 'text', text: 'ared b' }] });
     });
 
     it('keeps structured results as their schema wants them', async () => {
@@ -258,6 +269,34 @@ describe('leaks', () => {
       await denied();
     });
 
+    it('an answer holds in other windows and after a restart, for this tool and kind only, until it is taken back', async () => {
+      const other = await newScene();
+      const shared = { vault: new MemorySecretStore(), stateFolder: other.state.path, leakAsker: answers, approvalTimeoutMs: 5_000 };
+      const [first, second] = [await other.open(shared), await other.open(shared)];
+      const passes = async (door: HeadlessTunnel, tool: string, seed = 'Out') =>
+        (await call(door, tool, { token: patterned(seed) })).json().error === undefined;
+      answers.next = 'always';
+      assert.equal(await passes(first, 'send'), true);
+      answers.next = 'never';
+      assert.equal(await passes(first, 'keep'), false);
+      answers.next = 'no';
+      const asked = answers.asked.length;
+      assert.deepEqual([await passes(second, 'send', 'Two'), await passes(second, 'keep')], [true, false]);
+      await other.closeTunnels();
+      const third = await other.open(shared);
+      assert.deepEqual([await passes(third, 'send', 'New'), await passes(third, 'keep', 'New')], [true, false]);
+      assert.equal(answers.asked.length, asked);
+      // Another tool, and another kind of value, is asked about as before.
+      assert.equal(await passes(third, 'another'), false);
+      const kind = ['npm', '_', 'q7LmTz5Vn2Ex3UgPo8Ij6RyCwAa1SdFk4Gh9'].join('');
+      assert.ok((await call(third, 'send', { q: `Authorization: Bearer ${kind}` })).json().error);
+      assert.equal(answers.asked.length, asked + 2);
+      for (const { id } of third.core.findings.decisions()) third.core.findings.undo(id);
+      assert.deepEqual([await passes(third, 'send'), await passes(third, 'keep')], [false, false]);
+      assert.equal(answers.asked.length, asked + 4);
+      await other.close();
+    });
+
     it('is stopped without a question where nobody can be asked, and where the settings say so', async () => {
       tunnel.core.leaks.setPolicy(effectiveLeakPolicy({ tiers: { exact: 'block' } }, {}));
       assert.ok((await call(tunnel, 'echo', { token })).json().error);
@@ -338,11 +377,38 @@ describe('leaks', () => {
       folder.remove();
     });
 
-    it('are known to another window and after a restart', async () => {
-      const { value: planted } = await tunnel.core.leaks.canaries.plant('aws-key', 'Decoy', { kind: 'vault' });
-      assert.ok(tunnel.core.leaks.secrets.known.find(Buffer.from(planted)).length > 0);
-      await tunnel.close();
-      assert.equal(planted.length, 40);
+    it('are known to another window once it looks, and after a restart, until they are removed', async () => {
+      const vault = new MemorySecretStore();
+      const other = await newScene();
+      const shared = { vault, stateFolder: other.state.path, leakAsker: answers, approvalTimeoutMs: 5_000 };
+      const [first, second] = [await other.open(shared), await other.open(shared)];
+      const noticed = new Promise((resolve) => second.core.leaks.canaries.onDidChange(resolve));
+      const { canary, value: planted } = await first.core.leaks.canaries.plant('aws-key', 'Decoy', { kind: 'vault' });
+      await noticed;
+      await second.core.ready();
+      other.server.behave = (seen, response) =>
+        answerJson(response, resultFor(seen, { content: [{ type: 'text', text: `k ${planted}` }] }));
+      const alarms = (door: HeadlessTunnel) => door.core.findings.list({ dismissed: false }).filter((f) => f.rule === 'canary');
+      const takenOut = async (door: HeadlessTunnel, tool: string) => {
+        const got = await call(door, tool, {});
+        assert.deepEqual(tracesIn(got.body, planted), []);
+        assert.ok(
+          alarms(door).some(
+            (f) => f.tool === tool && f.subject === 'Decoy' && f.server === door.serverId && f.path === '/result/content/0/text',
+          ),
+          tool,
+        );
+      };
+      await takenOut(second, 'in-the-other-window');
+      await other.closeTunnels();
+      const third = await other.open(shared);
+      await takenOut(third, 'after-a-restart');
+      await third.core.leaks.canaries.remove(canary.id);
+      assert.ok((await call(third, 'removed', {})).body.includes(planted));
+      await other.closeTunnels();
+      const fourth = await other.open(shared);
+      assert.ok((await call(fourth, 'removed', {})).body.includes(planted));
+      await other.close();
     });
   });
 
