@@ -10,7 +10,7 @@ import type { Answer } from './answers.ts';
 import { textOfArguments } from './callArguments.ts';
 import type { Core } from './core.ts';
 import { enter, header, type Passage } from './passage.ts';
-import { MAX_HANDLE_BYTES, resultOf } from './relay.ts';
+import { MAX_HANDLE_BYTES, resultOf } from './presenting.ts';
 import type { Session } from './sessions.ts';
 import type { StagesOptions } from './stages.ts';
 
