@@ -285,8 +285,11 @@ export class Sources implements Disposable {
     const before = kept.get(binding)?.resolved;
     this.#kept.set(id, kept.set(binding, { row: revision, resolved, renewAt }));
     this.#failed.delete(id);
-    this.#told.delete(id);
-    if (this.#health.get(id)?.state === 'failed') this.#health.delete(id);
+    // That a request goes out without a value does not mean that there is one again: what was told stays told.
+    if (!resolved.nothing) {
+      this.#told.delete(id);
+      if (this.#health.get(id)?.state === 'failed') this.#health.delete(id);
+    }
     if (before?.revision !== resolved.revision || before.validUntil !== resolved.validUntil) this.#changed.fire(id);
   }
 

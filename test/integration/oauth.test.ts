@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
+import { MemorySecretStore } from '../../src/credentials/memorySecretStore.ts';
 import type { AuthorizationServerOptions } from '../support/authorizationServer.ts';
 import { answerJson, resultFor } from '../support/fakeServer.ts';
 import { ProtectedScene, callTool } from '../support/protectedScene.ts';
@@ -75,6 +76,31 @@ describe('OAuth at a real authorization server', () => {
     assert.ok(issuer.tokenRequests('refresh_token').length >= 2);
     assert.equal(issuer.tokenRequests('authorization_code').length, 1, 'nobody signed in again');
     assert.equal(issuer.revokedFamilies, 0);
+  }).timeout(20_000);
+
+  it('a refresh token that was taken back ends the sign-in in the same words for every call, told once', async () => {
+    const { issuer } = await open({ accessTokenSeconds: 3 });
+    const vault = new MemorySecretStore();
+    assert.equal(await callTool(await protectedScene.tunnel({ vault })), 'done');
+    // As in the editor, nobody opens a browser while a call waits.
+    const tunnel = await protectedScene.scene.open({ vault });
+    const told: string[] = [];
+    tunnel.core.sources.onDidFail(({ error }) => told.push(error.message));
+    issuer.intercept = ({ body }, response) => {
+      if (body.get('grant_type') !== 'refresh_token') return false;
+      response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_grant"}');
+      return true;
+    };
+    const until = Date.now() + 10_000;
+    let answer = 'done';
+    for (let id = 2; answer === 'done' && Date.now() < until; id++) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      answer = await callTool(tunnel, id);
+    }
+    for (const text of [answer, await callTool(tunnel, 998), await callTool(tunnel, 999)])
+      assert.match(text, /The sign-in of “sign-in” at 127\.0\.0\.1:\d+ has ended\. Sign in again\./);
+    assert.equal(told.length, 1);
+    assert.equal(issuer.tokenRequests('refresh_token').length, 1, 'it is never shown again');
   }).timeout(20_000);
 
   it('proves possession with a key of its own, and takes the nonce', async () => {

@@ -12,8 +12,6 @@ export class SignInServer {
   readonly callers: (string | undefined)[] = [];
   /** What it asks for. */
   scope = 'mcp:read';
-  /** Tokens that it takes no more, whatever the authorization server says. */
-  readonly refused = new Set<string>();
 
   /** `options`: how the authorization server differs. */
   async start(options: AuthorizationServerOptions = {}): Promise<this> {
@@ -32,7 +30,7 @@ export class SignInServer {
       }
       const token = seen.headers.authorization?.replace(/^Bearer /, '') ?? '';
       void this.issuer?.find(token, this.server.url).then((found) => {
-        if (!found || this.refused.has(token))
+        if (!found)
           response.writeHead(401, { 'www-authenticate': `Bearer resource_metadata="${metadataUrl}", scope="${this.scope}"` }).end();
         else if (seen.method !== 'POST') response.writeHead(405).end();
         else {

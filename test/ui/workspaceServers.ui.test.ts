@@ -4,10 +4,15 @@ import path from 'node:path';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
 import { addServer, callAndAnswer, openViews, told } from './actions.ts';
+import { actsOn } from './history.ts';
+import { McpPeer } from './mcpPeer.ts';
 import { filesWith } from './secretScan.ts';
 
 describe('Servers that a workspace names', () => {
   const culvert = useCulvert({ upstream: true });
+  const elsewhere = new McpPeer();
+  before(() => elsewhere.start());
+  after(() => elsewhere.stop());
   const file = () => path.join(culvert().workspace, '.vscode/culvert.json');
   const write = (url: string) => {
     fs.mkdirSync(path.dirname(file()), { recursive: true });
@@ -34,22 +39,46 @@ describe('Servers that a workspace names', () => {
     assert.deepEqual(filesWith(server.runFolder, upstream.token), []);
   });
 
-  it('can’t lead a known credential to another place', async () => {
-    const { window, upstream } = culvert();
+  it('can’t lead a known server to another place: that place gets nothing, and it is on the record', async () => {
+    const { window, upstream, server } = culvert();
     await window.clearNotifications();
-    const { port } = new URL(upstream.url);
-    const before = upstream.requests.length;
-    write(`http://localhost:${port}/mcp`);
+    // An MCP server that would take any credential.
+    write(elsewhere.url);
     await told(window, 'This workspace names MCP servers for Culvert: issues');
     await window.clickNotification('This workspace names MCP servers', 'Review…');
     assert.match(await window.dialog('Set Up'), /you have a credential of that name; it is not used unless it goes there already/);
-    // Asked for anew, and declined: nothing is set up, and nothing went there.
+    // A value is asked for anew, and declined: nothing is set up.
     await window.quickInputWith('Seal issues-token');
     await window.escape();
     await until(async () => (await window.paletteItems('Culvert: Seal')).includes('Culvert: Seal Missing Credentials…'), {
       what: 'the missing credential to be named',
     });
-    assert.ok(upstream.requests.slice(before).every(({ headers }) => headers['host'] !== `localhost:${port}`));
+    // The server of that name stays where it was, for agents too.
+    const echo = await window.startMcp(/_echo$/);
+    assert.deepEqual(await callAndAnswer(window, { id: echo, name: 'echo' }, { message: 'as before' }, 'Allow once'), {
+      ok: true,
+      text: 'Echo: as before',
+    });
+    assert.deepEqual(elsewhere.seen, []);
+    const acts = actsOn(culvert(), 'server-elsewhere');
+    assert.equal(acts.length, 1);
+    assert.ok(acts[0]?.includes(`leads “issues” to ${new URL(elsewhere.url).origin} instead of ${new URL(upstream.url).origin}`), acts[0]);
+    assert.deepEqual(filesWith(server.runFolder, upstream.token), []);
+  });
+
+  it('set up with a value of its own there, only that one goes there', async () => {
+    const { window, upstream } = culvert();
+    const own = ['own', 'value', 'for', 'elsewhere'].join('-');
+    await window.command('Culvert: Seal Missing Credentials…');
+    await window.inputBox(own, { title: 'Seal issues-token' });
+    await told(window, 'issues is set up for this workspace');
+    assert.deepEqual(await callAndAnswer(window, { id: await window.startMcp(/_look$/), name: 'look' }, {}, 'Allow once'), {
+      ok: true,
+      text: 'look done',
+    });
+    const sent = elsewhere.seen.flatMap(({ headers }) => headers.authorization ?? []);
+    assert.deepEqual([...new Set(sent)], [`Bearer ${own}`]);
+    assert.ok(!JSON.stringify(elsewhere.seen.map(({ headers }) => headers)).includes(upstream.token));
   });
 
   it('stay away once declined', async () => {

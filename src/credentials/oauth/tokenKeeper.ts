@@ -206,9 +206,10 @@ export class TokenKeeper {
       return stored;
     } catch (error) {
       settled ||= error instanceof OAuthFailure && isAnswer(error);
-      if (error instanceof OAuthFailure && error.remedy === 'sign-in' && error.error === 'invalid_grant')
-        await this.#dropRefresh(holder, binding);
-      throw error;
+      if (!(error instanceof OAuthFailure) || error.remedy !== 'sign-in' || error.error !== 'invalid_grant') throw error;
+      if (holder.settings.grant !== 'code') throw error;
+      // Whichever call comes first and however it hears of it, the user is told the same, and so once.
+      throw signInAgain(holder, await this.#dropRefresh(holder, binding));
     } finally {
       leases.release(holder.id, settled);
     }
@@ -242,13 +243,14 @@ export class TokenKeeper {
     return { ...state, tokens: kept };
   }
 
-  /** A refresh token that was turned down is never shown again. */
-  async #dropRefresh(holder: Holder, binding: string): Promise<void> {
+  /** A refresh token that was turned down is never shown again. What was stored before. */
+  async #dropRefresh(holder: Holder, binding: string): Promise<OAuthState | undefined> {
     const held = await this.load(holder, binding, true).catch(() => undefined);
-    if (!held?.state.tokens?.refresh) return;
+    if (!held?.state.tokens?.refresh) return held?.state;
     const tokens = { ...held.state.tokens };
     delete tokens.refresh;
     await this.store(holder, { ...held.state, tokens }, held).catch(() => undefined);
+    return held.state;
   }
 
   /** Revokes what is stored at the authorization server (RFC 7009), best effort, and forgets the lease. */
