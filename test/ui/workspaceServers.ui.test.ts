@@ -62,7 +62,7 @@ describe('Servers that a workspace names', () => {
     assert.deepEqual(elsewhere.seen, []);
     const acts = actsOn(culvert(), 'server-elsewhere');
     assert.equal(acts.length, 1);
-    assert.ok(acts[0]?.includes(`leads “issues” to ${new URL(elsewhere.url).origin} instead of ${new URL(upstream.url).origin}`), acts[0]);
+    assert.ok(acts[0]?.includes(`leads “issues” to ${new URL(elsewhere.url).host} instead of ${new URL(upstream.url).host}`), acts[0]);
     assert.deepEqual(filesWith(server.runFolder, upstream.token), []);
   });
 
