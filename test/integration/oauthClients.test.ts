@@ -3,7 +3,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { decodeJwt, jwtVerify, SignJWT } from 'jose';
 import { clientDocument } from '../../src/credentials/oauth/client.ts';
 import { AuthorizationServer, type AuthorizationServerOptions } from '../support/authorizationServer.ts';
-import { JWT_BEARER, exchangeIdTokens, takeAssertions } from '../support/jwtGrants.ts';
+import { JWT_BEARER, TOKEN_EXCHANGE, exchangeIdTokens, idTokenOf, takeAssertions } from '../support/jwtGrants.ts';
 import { ProtectedScene, callTool } from '../support/protectedScene.ts';
 import { recordText } from '../support/tunnels.ts';
 
@@ -202,7 +202,7 @@ describe('OAuth clients at a real authorization server', () => {
           client_id: 'culvert-at-the-company',
           redirect_uris: [],
           response_types: [],
-          grant_types: ['urn:ietf:params:oauth:grant-type:token-exchange'],
+          grant_types: [TOKEN_EXCHANGE],
           token_endpoint_auth_method: 'none',
         },
       ],
@@ -251,7 +251,7 @@ describe('OAuth clients at a real authorization server', () => {
           client_id: 'culvert-at-the-company',
           redirect_uris: [],
           response_types: [],
-          grant_types: ['urn:ietf:params:oauth:grant-type:token-exchange'],
+          grant_types: [TOKEN_EXCHANGE],
           token_endpoint_auth_method: 'none',
         },
       ],
@@ -278,13 +278,4 @@ describe('OAuth clients at a real authorization server', () => {
 /** A client that only exchanges assertions. */
 function workloadClient(id: string) {
   return { client_id: id, redirect_uris: [], response_types: [], grant_types: [JWT_BEARER], token_endpoint_auth_method: 'none' as const };
-}
-
-/** An ID token as the provider signs them. */
-async function idTokenOf({ provider }: AuthorizationServer, clientId: string, account: string): Promise<string> {
-  const client = await provider.Client.find(clientId);
-  assert.ok(client);
-  const token = new provider.IdToken({}, { client, ctx: undefined as never });
-  token.set('sub', account);
-  return token.issue({ use: 'idtoken' });
 }

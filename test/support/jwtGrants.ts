@@ -7,7 +7,7 @@ import { errors } from 'oidc-provider';
 import type { AuthorizationServer } from './authorizationServer.ts';
 
 export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
-const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 /** Type of an identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant, 6.1). */
 const ID_JAG = 'oauth-id-jag+jwt';
@@ -21,7 +21,7 @@ export interface Trusted {
 }
 
 /** Lets an authorization server give tokens for assertions. What it took is in the list that is returned. */
-export function takeAssertions(server: AuthorizationServer, trusted: () => Trusted): JWTPayload[] {
+export function takeAssertions(server: AuthorizationServer, trusted: (assertion: string) => Trusted): JWTPayload[] {
   const taken: JWTPayload[] = [];
   const { provider } = server;
   provider.registerGrantType(
@@ -29,7 +29,7 @@ export function takeAssertions(server: AuthorizationServer, trusted: () => Trust
     async (ctx) => {
       const { params, client } = ctx.oidc;
       const { assertion, resource, scope } = params as Record<string, string>;
-      const { issuer, verify, idJag } = trusted();
+      const { issuer, verify, idJag } = trusted(assertion ?? '');
       const { payload } = await verify(assertion ?? '', server.issuer).catch(() => {
         throw new errors.InvalidGrant('the assertion is not valid');
       });
@@ -77,4 +77,13 @@ export function exchangeIdTokens(provider: AuthorizationServer, sign: (jwt: Sign
     },
     ['audience', 'resource', 'subject_token', 'subject_token_type', 'requested_token_type', 'scope'],
   );
+}
+
+/** An ID token as the provider signs them. */
+export async function idTokenOf({ provider }: AuthorizationServer, clientId: string, account: string): Promise<string> {
+  const client = await provider.Client.find(clientId);
+  if (!client) throw new Error('There is no such client.');
+  const token = new provider.IdToken({}, { client, ctx: undefined as never });
+  token.set('sub', account);
+  return token.issue({ use: 'idtoken' });
 }
