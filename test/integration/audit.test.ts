@@ -22,6 +22,7 @@ import { selfSigned } from '../support/certificate.ts';
 import { ocsfProblems } from '../support/ocsf.ts';
 import { Recorder, bodyOf, listen } from '../support/recorder.ts';
 import { intent, outcome } from '../unit/audit/samples.ts';
+import { noteSecret } from '../support/noted.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../scripts/verify-audit.mjs');
 
@@ -119,7 +120,7 @@ describe('the record outside', () => {
   });
 
   describe('webhook', () => {
-    const secret = ['hook', 'secret', 'of', 'the', 'test'].join('-');
+    const secret = noteSecret(['hook', 'secret', 'of', 'the', 'test'].join('-'));
     let server: Server;
     let answers: number[];
     let got: AuditEvent[];

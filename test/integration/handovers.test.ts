@@ -6,6 +6,7 @@ import { send, toolCall, type Door } from '../support/agent.ts';
 import { FakeServer, answerJson, resultFor } from '../support/fakeServer.ts';
 import { tracesIn } from '../support/secrets.ts';
 import { newScene, recordText, type Scene } from '../support/tunnels.ts';
+import { noteSecret } from '../support/noted.ts';
 
 /** “Create a key here, store it there”: the model never sees it. */
 describe('Secrets handed from one tool to another', () => {
@@ -14,7 +15,7 @@ describe('Secrets handed from one tool to another', () => {
   let there: FakeServer;
   let store: Server;
   /** Looks like a GitHub token by its form; made up. */
-  const value = ['ghp', `${'q7Xm2Kd9'.repeat(4)}Wz4t`].join('_');
+  const value = noteSecret(['ghp', `${'q7Xm2Kd9'.repeat(4)}Wz4t`].join('_'));
   const MARK = /⟦culvert:[0-9a-f]{8}⟧/;
 
   beforeEach(async () => {

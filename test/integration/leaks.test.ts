@@ -13,11 +13,12 @@ import { answerJson, beginStream, event, idOf, resultFor } from '../support/fake
 import { madeUpSecret, tracesIn } from '../support/secrets.ts';
 import { newScene, recordText, type Scene } from '../support/tunnels.ts';
 import type { HeadlessTunnel } from '../../src/tunnel/index.ts';
+import { noteSecret } from '../support/noted.ts';
 
 const require = createRequire(import.meta.url);
 
 /** Made up, of a format that a rule knows; put together here so that no scanner takes it for a live one. */
-const patterned = (seed: string) => ['glpat', '-', `${seed}Xk29QfLm7Zt3WvRb8Yc`.slice(0, 20)].join('');
+const patterned = (seed: string) => noteSecret(['glpat', '-', `${seed}Xk29QfLm7Zt3WvRb8Yc`.slice(0, 20)].join(''));
 
 const call = (door: HeadlessTunnel, tool: string, args: unknown) => send(door, { body: toolCall(tool, args) });
 
@@ -222,7 +223,7 @@ describe('leaks', () => {
         file,
         `[[rules]]\nid = "house-token"\ndescription = "a house token"\nregex = '''house_[a-z0-9]{20}'''\nkeywords = ["house_"]\n`,
       );
-      const own = ['house', 'q7m2x9v4b8n1c5z3k6t0'].join('_');
+      const own = noteSecret(['house', 'q7m2x9v4b8n1c5z3k6t0'].join('_'));
       tunnel.core.leaks.setPolicy(effectiveLeakPolicy({ ruleFiles: [file, join(folder.path, 'none.toml')] }, {}));
       await tunnel.core.leaks.settled();
       scene.server.behave = (seen, response) => answerJson(response, resultFor(seen, { content: [{ type: 'text', text: own }] }));
@@ -309,7 +310,7 @@ describe('leaks', () => {
     });
 
     it('an answer of the user to a server is looked at too', async () => {
-      const other = ['other', 'Kd7Qm2Xv', '9Rb4Nw8Z', 'cHt6Yp3'].join('_');
+      const other = noteSecret(['other', 'Kd7Qm2Xv', '9Rb4Nw8Z', 'cHt6Yp3'].join('_'));
       await tunnel.core.credentials.seal('other', { kind: 'bearer' }, ['https://other.example'], new Secret(other));
       await tunnel.core.ready();
       scene.server.behave = (seen, response) => {
@@ -327,7 +328,7 @@ describe('leaks', () => {
     });
 
     it('fragments are added up over calls of one session, and asked about', async () => {
-      const other = ['Kd7Qm2Xv', '9Rb4Nw8Z', 'cHt6Yp3G', 's5Jf1WaU', 'e0Qi9PvL'].join('');
+      const other = noteSecret(['Kd7Qm2Xv', '9Rb4Nw8Z', 'cHt6Yp3G', 's5Jf1WaU', 'e0Qi9PvL'].join(''));
       await tunnel.core.credentials.seal('other', { kind: 'bearer' }, ['https://other.example'], new Secret(other));
       await tunnel.core.ready();
       const pieces = other.match(/.{8}/g) ?? [];

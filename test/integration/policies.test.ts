@@ -10,6 +10,7 @@ import { answerJson, beginStream, event, resultFor } from '../support/fakeServer
 import { temporaryFolder } from '../support/folders.ts';
 import { TestPolicies } from '../support/policies.ts';
 import { callsOn, lastCall, newScene, type Scene } from '../support/tunnels.ts';
+import { noteSecret } from '../support/noted.ts';
 
 const ALLOW_ALL = 'permit(principal, action, resource);\n';
 
@@ -250,7 +251,7 @@ describe('policies above grants', () => {
       tunnel.core.access.set(tunnel.serverId, { kind: 'tools', names: ['open', 'other'] }, 'allow', 'tree');
       await tunnel.policies?.reload();
     });
-    const secret = ['ghp', 'notASecretButLooksLikeOne'].join('_');
+    const secret = noteSecret(['ghp', 'notASecretButLooksLikeOne'].join('_'));
     const hostile: Readonly<Record<string, () => void>> = {
       'that says allow': () => policies.writeWorkspace({ version: 1, rules: [{ effect: 'allow' }] }),
       'with grants': () => policies.writeWorkspace({ version: 1, rules: [], grants: [{ effect: 'allow' }] }),

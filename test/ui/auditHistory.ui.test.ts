@@ -11,6 +11,7 @@ import { PROJECT_ROOT } from '../harness/paths.ts';
 import { until } from '../harness/until.ts';
 import { Workbench } from '../harness/workbench.ts';
 import { addServer, callAndAnswer, openViews, paletteCommands, setSetting, told, typed } from './actions.ts';
+import { noteSecret } from '../support/noted.ts';
 
 const EXPORT = 'Export Audit History';
 
@@ -162,7 +163,7 @@ describe('The audit history', () => {
   });
 
   describe('streamed to a receiver', () => {
-    const key = ['made', 'up', 'signing', 'key'].join('-');
+    const key = noteSecret(['made', 'up', 'signing', 'key'].join('-'));
     let server: Server;
     let port: number;
     const acts: string[] = [];

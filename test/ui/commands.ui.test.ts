@@ -3,12 +3,13 @@ import { createRequire } from 'node:module';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
 import { call, callAndAnswer, choose, chooseStart, complaint, openViews, step, typed } from './actions.ts';
+import { noteSecret } from '../support/noted.ts';
 
 const EVERYTHING = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
 
 describe('A server that is a command', () => {
   const culvert = useCulvert();
-  const secret = ['made', 'up', 'key', 'of', 'the', 'process'].join('-');
+  const secret = noteSecret(['made', 'up', 'key', 'of', 'the', 'process'].join('-'));
   const command = `${process.execPath} ${EVERYTHING} stdio`;
 
   it('is shown whole and confirmed before it is started, and goes back where it is declined', async () => {

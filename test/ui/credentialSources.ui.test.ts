@@ -6,12 +6,13 @@ import { FakeVault } from '../support/fakeVault.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { addServer, call, chooseStart, complaint, openViews, step, told } from './actions.ts';
 import { McpPeer } from './mcpPeer.ts';
+import { noteSecret } from '../support/noted.ts';
 
 describe('Credentials from elsewhere', () => {
   const culvert = useCulvert();
   const folder = temporaryFolder();
   const token = path.join(folder.path, 'token');
-  const values = [1, 2].map((n) => ['value', 'of', 'the', 'command', String(n)].join('-'));
+  const values = [1, 2].map((n) => noteSecret(['value', 'of', 'the', 'command', String(n)].join('-')));
   const good = new Set<string>();
   let peer: McpPeer;
   const command = `${process.execPath} -p "require('fs').readFileSync('${token}','utf8')"`;
@@ -92,7 +93,7 @@ describe('Credentials from elsewhere', () => {
     await window.inputBox('wiki.read');
     await window.dialog('Allow');
     await told(window, 'Wiki credential was replaced. The next call uses it.');
-    for (const n of [1, 2]) good.add(['session', 'token', 'of', 'mila', String(n)].join('-'));
+    for (const n of [1, 2]) good.add(noteSecret(['session', 'token', 'of', 'mila', String(n)].join('-')));
     const look = await window.startMcp(/_look$/);
     assert.deepEqual(await call(window, look), { ok: true, text: 'look done' });
     assert.equal(lastSent(), 'Bearer session-token-of-mila-1');
@@ -106,8 +107,8 @@ describe('Credentials from elsewhere', () => {
   it('a HashiCorp Vault: its token goes there alone, the field to the server', async () => {
     const { window } = culvert();
     const vault = await new FakeVault().start();
-    const key = ['token', 'for', 'the', 'vault'].join('-');
-    const value = ['value', 'in', 'the', 'vault'].join('-');
+    const key = noteSecret(['token', 'for', 'the', 'vault'].join('-'));
+    const value = noteSecret(['value', 'in', 'the', 'vault'].join('-'));
     vault.tokens.add(key);
     vault.kv.set('secret/team/wiki', { token: value });
     good.add(value);

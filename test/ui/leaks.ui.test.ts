@@ -3,9 +3,10 @@ import { LEAKING_TOOL } from '../../scripts/demo/upstream.ts';
 import { useCulvert } from '../harness/openCulvert.ts';
 import { until } from '../harness/until.ts';
 import { answerPrompt, call, callAndAnswer, openViews, paletteCommands } from './actions.ts';
+import { noteSecret } from '../support/noted.ts';
 
 /** Made up; in parts, so that no scanner takes it for a live one. */
-const TOKEN = ['glpat', 'x7QmVb2TzKp9RfLw4cYd'].join('-');
+const TOKEN = noteSecret(['glpat', 'x7QmVb2TzKp9RfLw4cYd'].join('-'));
 const FOUND = '“a GitLab personal access token” in an answer';
 const SENT = '“a GitLab personal access token” in a call';
 
@@ -64,7 +65,7 @@ describe('Leak Warnings', () => {
     const { ok, text } = await call(window, tool('echo').id, { message: `use ${TOKEN} for it` });
     assert.equal(ok, true);
     assert.ok(text.includes(TOKEN));
-    const other = ['glpat', 'aB3dE5fG7hJ9kL2mN4pQ'].join('-');
+    const other = noteSecret(['glpat', 'aB3dE5fG7hJ9kL2mN4pQ'].join('-'));
     const asked = call(window, tool('echo').id, { message: other });
     await answerPrompt(window, /may this leave with “echo”/, 'Stop this call');
     assert.equal((await asked).ok, false, 'another value is looked at as before');

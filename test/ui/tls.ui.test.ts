@@ -7,6 +7,7 @@ import { until } from '../harness/until.ts';
 import { selfSigned } from '../support/certificate.ts';
 import { call, chooseStart, fillAddServer, openViews } from './actions.ts';
 import { McpPeer } from './mcpPeer.ts';
+import { noteSecret } from '../support/noted.ts';
 
 interface PageElement {
   readonly style: { color: string };
@@ -37,7 +38,7 @@ async function withTls(peer: McpPeer, certificate: { readonly key: string; reado
 
 describe('TLS', () => {
   const culvert = useCulvert();
-  const secret = ['token', 'behind', 'tls'].join('-');
+  const secret = noteSecret(['token', 'behind', 'tls'].join('-'));
   let peer: McpPeer;
   let front: https.Server;
   let url = '';
