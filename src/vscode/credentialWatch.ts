@@ -64,7 +64,9 @@ export function watchCredentials(app: App): vscode.Disposable {
 async function tell({ credential, error }: SourceFailure): Promise<void> {
   // SignInReminder offers to sign in again.
   if (error.action === 'sign-in' && isSignIn(credential)) return;
-  const [label, command] = error.action ? ACTIONS[error.action] : ['Test It…', COMMANDS.testCredential];
+  // A client of its own signs nobody in: what helps is how it is set up.
+  const action = error.action === 'sign-in' && credential.source?.kind === 'oauth' ? 'edit' : error.action;
+  const [label, command] = action ? ACTIONS[action] : ['Test It…', COMMANDS.testCredential];
   const choice = await vscode.window.showWarningMessage(error.message, label);
   if (choice === label) await vscode.commands.executeCommand(command, ...(command === COMMANDS.editServer ? [] : [credential]));
 }

@@ -165,6 +165,32 @@ describe('OAuth clients at a real authorization server', () => {
     }).timeout(40_000);
   });
 
+  it('a client whose token the server does not take is told as one, and its source alone is tested as well', async () => {
+    const secret = ['machine', 'of', 'the', 'test', '31'].join('-');
+    const { issuer } = await open({
+      registration: false,
+      clients: [
+        { client_id: 'machine', client_secret: secret, redirect_uris: [], response_types: [], grant_types: ['client_credentials'] },
+      ],
+    });
+    const settings = { grant: 'client-credentials', issuer: issuer.issuer, client: { id: 'machine' } } as const;
+    const tunnel = await scene.tunnel({ signIn: { settings, clientSecret: secret } });
+    assert.equal(await callTool(tunnel), 'done');
+    const [credential] = tunnel.core.credentials.list();
+    assert.ok(credential);
+    const ask = {
+      credential,
+      binding: scene.scene.server.origin,
+      url: new URL(scene.scene.server.url),
+      signal: AbortSignal.timeout(10_000),
+    };
+    const tested = await tunnel.core.sources.sourceOf(credential).test?.(ask);
+    assert.deepEqual(tested, { state: 'valid', step: 'token', detail: `A token came from ${new URL(issuer.issuer).host}.` });
+    scene.accepts = false;
+    assert.match(await callTool(tunnel, 2), /refuses a token that was given for it a moment ago.*Check its client and scopes/);
+    assert.ok(issuer.tokenRequests('client_credentials').length <= 2);
+  });
+
   it('a workload’s token becomes access, at the authorization server alone', async () => {
     const platform = ec();
     const { issuer } = await open({ registration: false, clients: [workloadClient('workload')] });

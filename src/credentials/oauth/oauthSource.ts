@@ -107,7 +107,8 @@ export class OAuthSource implements CredentialSource {
         };
       const resolved = await this.resolve({ credential, binding, url, signal });
       if (resolved.nothing) return { state: 'invalid', step: 'sign-in', detail: 'Nobody is signed in. Sign in.' };
-      return { state: 'valid', step: 'token', detail: `Signed in at ${shownHost(found.issuer)}.` };
+      const how = holder.settings.grant === 'code' ? 'Signed in at' : 'A token came from';
+      return { state: 'valid', step: 'token', detail: `${how} ${shownHost(found.issuer)}.` };
     } catch (error) {
       if (!(error instanceof OAuthFailure)) throw error;
       return { state: error.remedy === 'later' ? 'unknown' : 'invalid', step: error.step, detail: error.message };
@@ -234,6 +235,13 @@ function tokenIdOf(revision: string | number | undefined): string | undefined {
 }
 
 function refusesFresh(holder: Holder, target: URL): OAuthFailure {
+  if (holder.settings.grant !== 'code')
+    return new OAuthFailure(
+      'CULVERT_CREDENTIAL_OAUTH_SERVER',
+      'server',
+      'settings',
+      `${target.host} refuses a token that was given for it a moment ago (“${holder.name}”). Nothing more was tried. Check its client and scopes with “Culvert: Edit Server…”; if that does not help, ask whoever runs the server.`,
+    );
   return new OAuthFailure(
     'CULVERT_CREDENTIAL_OAUTH_SERVER',
     'server',
