@@ -51,10 +51,17 @@ function noteParts(stored: unknown): void {
   }
 }
 
+/**
+ * VS Code’s own copies of the user’s files, below its user data. After **Undo Import** those hold secrets again, as they did before, and so do
+ * the copies. The suites of the import look at them too, before they undo.
+ */
+const COPIES = ['History', 'caches/CachedConfigurations'];
+
 /** Keeps files and folders below `root` under a label, out of the way of whoever removes it next. What is not there is passed over. */
 export function keepTraces(label: string, root: string, names: readonly string[]): void {
   const folder = process.env[TRACES_VARIABLE];
   if (folder === undefined) return;
+  for (const copies of COPIES) fs.rmSync(path.join(root, 'user/User', copies), { recursive: true, force: true });
   const kept = path.join(folder, KEPT_FOLDER);
   fs.mkdirSync(kept, { recursive: true });
   const target = fs.mkdtempSync(path.join(kept, `${label.replace(/[^\w.-]+/g, '-').slice(0, 80)}-`));
