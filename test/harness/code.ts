@@ -16,7 +16,7 @@ import { PROJECT_ROOT, SHOTS } from './paths.ts';
 import { remoteUri, startServer, windowUrl } from './server.ts';
 import type { HostLine } from './suiteWrapper.ts';
 
-const SUITE_TIMEOUT_MS = 10 * 60_000;
+const SUITE_TIMEOUT_MS = 30 * 60_000;
 /** A reload of the window ends the extension host as well; only one that stays away this long has died. */
 const HOST_GONE_MS = 20_000;
 const POLL_MS = 100;

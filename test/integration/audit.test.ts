@@ -297,7 +297,7 @@ describe('the record outside', () => {
       await rec.calls(3, { tool: 'schön' });
       await stream.flush();
       const until = async (count: number) => {
-        for (let i = 0; i < 200 && messagesOf(bytes).length < count; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+        for (let i = 0; i < 3_000 && messagesOf(bytes).length < count; i++) await new Promise((resolve) => setTimeout(resolve, 10));
         return messagesOf(bytes);
       };
       const first = await until(3);
@@ -403,7 +403,7 @@ template(name="parsed" type="string" string="%syslogfacility% %syslogseverity% %
     rec.onClose(() => stream.dispose());
     await log.open('x', intent);
     log.close('x', outcome);
-    for (let i = 0; i < 300 && got.length === 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    for (let i = 0; i < 3_000 && got.length === 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
     assert.equal(got.length, 1);
     log.dispose();
   });

@@ -76,7 +76,7 @@ describe('OAuth at a real authorization server', () => {
     assert.ok(issuer.tokenRequests('refresh_token').length >= 2);
     assert.equal(issuer.tokenRequests('authorization_code').length, 1, 'nobody signed in again');
     assert.equal(issuer.revokedFamilies, 0);
-  }).timeout(20_000);
+  }).timeout(120_000);
 
   it('a refresh token that was taken back ends the sign-in in the same words for every call, told once', async () => {
     const { issuer } = await open({ accessTokenSeconds: 3 });

@@ -80,7 +80,7 @@ describe('OAuth clients at a real authorization server', () => {
     const expected = `Basic ${Buffer.from(`by-hand:${secret}`).toString('base64')}`;
     for (const grant of ['authorization_code', 'refresh_token'])
       assert.equal(issuer.tokenRequests(grant)[0]?.headers.authorization, expected, grant);
-  }).timeout(40_000);
+  }).timeout(120_000);
 
   describe('private_key_jwt', () => {
     const { publicKey, privateKey } = ec();
@@ -162,7 +162,7 @@ describe('OAuth clients at a real authorization server', () => {
       assert.equal(await callTool(await second.tunnel()), 'done');
       assert.ok(second.seen?.jkt);
       assert.notEqual(second.seen.jkt, key);
-    }).timeout(40_000);
+    }).timeout(120_000);
   });
 
   it('a client whose token the server does not take is told as one, and its source alone is tested as well', async () => {

@@ -155,5 +155,5 @@ describe('OTLP', () => {
     assert.equal(BigInt(spans[0]?.endTimeUnixNano ?? 0) - BigInt(spans[0]?.startTimeUnixNano ?? 0), 12_500_000n);
     assert.equal(spans[2]?.status.code, '2');
     assert.equal(new Set(spans.map((s) => s.spanId)).size, 3);
-  }).timeout(60_000);
+  }).timeout(180_000);
 });

@@ -15,7 +15,7 @@ import { peerV1 } from './peers.ts';
 
 const require = createRequire(import.meta.url);
 /** Programs of other projects start slowly. */
-const PROGRAM_MS = 60_000;
+const PROGRAM_MS = 240_000;
 const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
 const textOf = (result: unknown): string => (result as CallToolResult).content.map((c) => (c.type === 'text' ? c.text : '')).join('\n');

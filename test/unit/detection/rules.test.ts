@@ -147,7 +147,7 @@ describe('Pattern rules', () => {
     }
     for (const rule of RULES.slice(0, 400)) time(all, attacksOn(rule)[0]!, `all, ${rule.id}`);
     assert.deepEqual(slow, []);
-  }).timeout(120_000);
+  }).timeout(360_000);
 });
 
 /** Texts of {@link ATTACK_BYTES} that make an expression work: keywords, beginnings of matches, and what they may go on with, again and again. */
