@@ -67,7 +67,7 @@ describe('Grants, edited and explained', () => {
     await window.squiggles('error').first().waitFor();
     await window.screenshot(path.join(SHOTS, 'edit-grant-error.png'));
     await window.exec('workbench.action.files.save').catch(() => undefined);
-    await window.notification(/The grant was not saved\. Line \d+/).waitFor();
+    await window.notified(/The grant was not saved\. Line \d+/);
     assert.match((await window.problems()).join('\n'), /Culvert/);
     await grants.waitDescription('create_issue', /^asks, except where owner is “acme” and repo is “shop”$/);
 
@@ -100,7 +100,7 @@ describe('Grants, edited and explained', () => {
   it('ends in front of the user’s eyes', async () => {
     const { window } = culvert();
     const grants = window.tree('Grants');
-    await replace(window, '"conditions"', '"expires": "in 12 seconds",\n  "conditions"');
+    await replace(window, '"conditions"', '"expires": "in 20 seconds",\n  "conditions"');
     await window.exec('workbench.action.files.save');
     await grants.waitDescription('create_issue', /, \d+ s left$/);
     const seen = new Set<string>();
@@ -109,7 +109,7 @@ describe('Grants, edited and explained', () => {
         seen.add(await grants.description('create_issue'));
         return seen.has('asks');
       },
-      { what: 'the end of the grant', timeoutMs: 20_000, intervalMs: 150 },
+      { what: 'the end of the grant', timeoutMs: 90_000, intervalMs: 150 },
     );
     assert.ok(seen.size >= 4, `the time counted down: ${[...seen].join(' | ')}`);
     assert.equal((await callAndAnswer(window, create, { owner: 'acme', repo: 'factory' }, 'Not now')).ok, false);
@@ -163,7 +163,7 @@ describe('Grants, edited and explained', () => {
     await window.screenshot(path.join(SHOTS, 'review.png'));
     await window.pick(/Narrow to: allow create_issue where owner is “acme” and repo is “shop”/);
     await window.page.keyboard.press('Enter');
-    await window.notification('One grant was changed.').waitFor();
+    await window.notified('One grant was changed.');
     await window.tree('Grants').waitDescription('create_issue', /owner is “acme” and repo is “shop”/);
   });
 });

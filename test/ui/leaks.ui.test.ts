@@ -100,7 +100,7 @@ describe('Leak Warnings', () => {
     await leaks().contextMenu(known, 'Rotate Credential');
     assert.match(await window.dialog('Enter the New Value'), /revoke the old one/);
     await window.inputBox(upstream.token, { title: /Replace Issue Tracker credential/ });
-    await window.notification('was replaced').waitFor();
+    await window.notified('was replaced');
     await window.clearNotifications();
   });
 
@@ -110,13 +110,13 @@ describe('Leak Warnings', () => {
     await window.pick('API key', { title: /Plant Canary \(1/ });
     await window.inputBox('bait in the attic', { title: /Plant Canary \(2/ });
     await window.pick('The clipboard', { title: /Plant Canary \(3/ });
-    await window.notification('The canary “bait in the attic” is on the clipboard').waitFor();
+    await window.notified('The canary “bait in the attic” is on the clipboard');
     const bait = await window.eval((api) => api.env.clipboard.readText());
     assert.ok(bait.length > 10);
     const { ok, text } = await call(window, tool('echo').id, { message: bait });
     assert.equal(ok, false);
     assert.ok(!text.includes('canary') && !text.includes('attic'), 'whoever took the bait does not learn that it was one');
-    await window.notification(/The canary “bait in the attic” that you planted turned up in a call to Issue Tracker/).waitFor();
+    await window.notified(/The canary “bait in the attic” that you planted turned up in a call to Issue Tracker/);
     await leaks().row('Canary “bait in the attic” in a call').waitFor();
     await window.clearNotifications();
     await window.command('Culvert: Remove Canary…');
