@@ -7,6 +7,9 @@ import { until } from '../harness/until.ts';
 import { callAndAnswer, openViews, setSetting } from './actions.ts';
 import { writeHistory } from './history.ts';
 
+/** How long a brushed span may take to be shown before it is brushed again, in milliseconds. */
+const BRUSH_RETRY_MS = 3_000;
+
 describe('Agent Activity panel', () => {
   const culvert = useCulvert({ demo: 'Issue Tracker' });
   const tool = (name: string) => ({ name, id: `mcp_issue_tracker_${name}` });
@@ -104,10 +107,11 @@ describe('Agent Activity panel', () => {
     ] as const) {
       const table = frame.locator('details.table', { hasText: name });
       await table.locator('summary').click();
-      assert.ok((await table.locator('tbody tr').count()) >= count, name);
+      // Each picture is drawn when its part of the index has been read.
+      await until(async () => (await table.locator('tbody tr').count()) >= count, { what: `${count} rows of ${name}` });
       await table.locator('summary').click();
     }
-    assert.equal(await frame.locator('.heat .name').count(), 10);
+    await until(async () => (await frame.locator('.heat .name').count()) === 10, { what: 'ten tools' });
     await frame.getByLabel('Server', { exact: true }).selectOption({ label: 'Files' });
     await until(async () => (await names(frame)).every((name) => ['read_file', 'list_directory'].includes(name)));
     await window.exec('workbench.action.closeAuxiliaryBar');
@@ -159,13 +163,21 @@ describe('Agent Activity panel', () => {
   });
 });
 
-/** Draws over a part of the timeline, from and to as shares of its width. */
+/** Draws over a part of the timeline, from and to as shares of its width. A timeline that is drawn anew meanwhile lets go of the pointer. */
 async function drag(frame: FrameLocator, page: Page, from: number, to: number): Promise<void> {
-  const box = await frame.locator('.plot .u-over').boundingBox();
-  assert.ok(box);
-  const y = box.y + box.height / 2;
-  await page.mouse.move(box.x + box.width * from, y);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * to, y, { steps: 5 });
-  await page.mouse.up();
+  const chosen = frame.locator('.chosen');
+  const before = await chosen.innerText();
+  await until(
+    async () => {
+      const box = await frame.locator('.plot .u-over').boundingBox();
+      if (!box) return false;
+      const y = box.y + box.height / 2;
+      await page.mouse.move(box.x + box.width * from, y);
+      await page.mouse.down();
+      await page.mouse.move(box.x + box.width * to, y, { steps: 5 });
+      await page.mouse.up();
+      return until(async () => (await chosen.innerText()) !== before, { timeoutMs: BRUSH_RETRY_MS });
+    },
+    { what: 'the span to be chosen' },
+  );
 }
