@@ -5,7 +5,7 @@
 import path from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import type { Answer } from '../src/authorization/approvals.ts';
+import type { Answer } from '../src/authorization/approvalRequest.ts';
 import { startTunnel } from '../src/tunnel/index.ts';
 import { PROJECT_ROOT } from '../test/harness/paths.ts';
 import { build } from './build.ts';

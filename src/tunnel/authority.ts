@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { shownDigest } from '../authorization/approvals.ts';
+import { shownDigest } from '../authorization/approvalRequest.ts';
 import type { Call, Ruling } from '../authorization/decide.ts';
 import type { Caller } from '../authorization/grant.ts';
 import { denyBy, type Decision } from '../mcp/decision.ts';

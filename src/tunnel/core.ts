@@ -1,16 +1,16 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { ActivityIndex } from '../audit/activityIndex.ts';
 import type { AuditLog } from '../audit/auditLog.ts';
 import type { Exports } from '../audit/export/exports.ts';
 import { ChainMemory } from '../audit/chainMemory.ts';
 import type { Act } from '../audit/record.ts';
-import { Checkpoints, newSigningKey, type CheckpointKeeper } from '../audit/checkpoints.ts';
+import { Checkpoints, type CheckpointKeeper } from '../audit/checkpoints.ts';
 import type { RetentionPolicy } from '../audit/retention.ts';
 import { Access } from '../authorization/access.ts';
 import type { Call } from '../authorization/decide.ts';
 import { describeGrant, instant } from '../authorization/grant.ts';
-import { Approvals, type Approver } from '../authorization/approvals.ts';
+import type { Approver } from '../authorization/approvalRequest.ts';
+import { Approvals } from '../authorization/approvals.ts';
 import { WorkspaceAnswers } from '../configuration/workspaceAnswers.ts';
 import { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import { Handovers } from '../credentials/handovers.ts';
@@ -21,7 +21,7 @@ import { signInParts } from '../credentials/oauth/state.ts';
 import { Vault, type SecretStore } from '../credentials/vault.ts';
 import { DisposableStore, toDisposable, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
-import { VaultError, messageOf } from '../common/errors.ts';
+import { messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Worker } from 'node:worker_threads';
 import type { FindingLog } from '../inspection/findingLog.ts';
@@ -33,10 +33,10 @@ import { ToolCatalog } from '../integrity/toolCatalog.ts';
 import type { Server } from '../mcp/server.ts';
 import { Database } from '../store/database.ts';
 import { Generations } from '../store/generations.ts';
-import { claimDatabase, identityOf, releaseDatabase, storedIdentity } from '../store/keyIdentity.ts';
-import { MacKey, type Tampering } from '../store/signedCollection.ts';
+import type { MacKey, Tampering } from '../store/signedCollection.ts';
 import type { ProxyEnvironment } from '../upstream/proxies.ts';
 import { ServerRegistry } from '../upstream/serverRegistry.ts';
+import { SIGNING_KEY, chainsKey, generationsKey, lastCheckpointKey, openKey } from './coreKeys.ts';
 import { OAuthWires } from './oauthWires.ts';
 import { RecordKeeping } from './recordKeeping.ts';
 import { releaseAll, wireSources } from './sourceWires.ts';
@@ -45,15 +45,6 @@ import { SignIns } from './signIns.ts';
 /** Name of the database file below the state folder. */
 export const DATABASE_FILE = 'culvert.db';
 
-const STORE_KEY = 'culvert.store-key';
-const SIGNING_KEY = 'culvert.audit-signing-key';
-/** What the keyring remembers about one database; profiles share a keyring and have a database each. */
-const lastCheckpointKey = (database: string) => `culvert.audit-last-checkpoint.${database}`;
-const chainsKey = (database: string) => `culvert.audit-chains.${database}`;
-const generationsKey = (database: string) => `culvert.generations.${database}`;
-
-/** How long a window waits for the key that another window is just making, milliseconds. */
-const KEY_WAIT_MS = 5_000;
 /** How often what other windows wrote is looked for while nothing is called, milliseconds. */
 const REFRESH_MS = 500;
 /** Values of one credential that are recognised: the one in use, and earlier ones that may still be valid somewhere. */
@@ -454,68 +445,7 @@ function answerOf({ id, server, rule, tool, verdict }: OutgoingDecision): Pick<A
   return { id, server, subject: rule, detail: tool === undefined ? what : `${what} with ${tool}` };
 }
 
-function readKey(text: string | undefined): Buffer | undefined {
-  const key = text === undefined ? undefined : Buffer.from(text, 'base64url');
-  return key?.length === 32 ? key : undefined;
-}
-
 /** The credential that a known secret belongs to. */
 export function credentialOf(secretId: string): string {
   return secretId.split('@', 1)[0] ?? secretId;
-}
-
-/**
- * The key under which the database is signed. In a fresh database exactly one window makes the keys; others wait for them. A
- * database whose key is gone means that the keyring forgets: that is said, and nothing is overwritten.
- */
-async function openKey(
-  db: Database,
-  secrets: SecretStore,
-  clock: Clock,
-): Promise<{ readonly key: MacKey; readonly database: string; readonly replacedEarlier: boolean }> {
-  const stored = readKey(await secrets.get(STORE_KEY));
-  if (storedIdentity(db) === undefined) {
-    const key = stored ?? randomBytes(32);
-    const identity = identityOf(key);
-    if (claimDatabase(db, identity)) {
-      try {
-        if ((await secrets.get(SIGNING_KEY)) === undefined) await secrets.store(SIGNING_KEY, await newSigningKey());
-        if (stored === undefined) await secrets.store(STORE_KEY, key.toString('base64url'));
-      } catch (error) {
-        // A database that names a key which nobody has could never be opened again.
-        releaseDatabase(db, identity);
-        throw new VaultError(
-          'CULVERT_VAULT_WRITE',
-          `Culvert’s key could not be stored: ${messageOf(error)}. Check that the system’s keyring is unlocked, then reload the window.`,
-          { cause: error },
-        );
-      }
-      return { key: new MacKey(key), database: identity.id, replacedEarlier: stored !== undefined };
-    }
-  }
-  const expected = storedIdentity(db);
-  const find = async () => {
-    const key = readKey(await secrets.get(STORE_KEY));
-    if (!key || !expected) return undefined;
-    return identityOf(key, expected.id).fingerprint === expected.fingerprint ? new MacKey(key) : undefined;
-  };
-  const deadline = clock.monotonic() + KEY_WAIT_MS;
-  for (;;) {
-    const key = await find();
-    if (key && expected) return { key, database: expected.id, replacedEarlier: false };
-    if (clock.monotonic() >= deadline) break;
-    await new Promise<void>((resolve) => {
-      const subscription = secrets.onDidChange(() => done());
-      const timer = clock.after(250, () => done());
-      const done = () => {
-        subscription.dispose();
-        timer.dispose();
-        resolve();
-      };
-    });
-  }
-  throw new VaultError(
-    'CULVERT_VAULT_FORGOT',
-    'The system’s keyring no longer has Culvert’s key, so stored servers and grants can’t be trusted. If the keyring is locked, unlock it and reload the window; if it forgets at every start, set one up (on Linux GNOME Keyring or KWallet), then choose “Start Over…”.',
-  );
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { StartingAccess } from '../authorization/access.ts';
-import type { Approver } from '../authorization/approvals.ts';
+import type { Approver } from '../authorization/approvalRequest.ts';
 import type { Placement } from '../credentials/credential.ts';
 import { MemorySecretStore } from '../credentials/memorySecretStore.ts';
 import type { OAuthSettings } from '../credentials/oauth/settings.ts';

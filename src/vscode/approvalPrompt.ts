@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { Answer, ApprovalRequest, Approver } from '../authorization/approvals.ts';
+import type { Answer, ApprovalRequest, Approver } from '../authorization/approvalRequest.ts';
 import { visible } from '../common/text.ts';
 import type { Clock } from '../common/clock.ts';
 import type { Disposable } from '../common/disposable.ts';

@@ -1,4 +1,4 @@
-import type { Answer, ApprovalRequest } from '../authorization/approvals.ts';
+import type { Answer, ApprovalRequest } from '../authorization/approvalRequest.ts';
 import type { ArgumentChange } from '../authorization/argumentsDiff.ts';
 import { span } from '../authorization/grant.ts';
 import { REFUSAL_MS } from '../authorization/refusals.ts';

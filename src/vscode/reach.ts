@@ -1,4 +1,4 @@
-import type { ProposalAnswer } from '../authorization/approvals.ts';
+import type { ProposalAnswer } from '../authorization/approvalRequest.ts';
 import { describeGrant, type Grant, type GrantTerms } from '../authorization/grant.ts';
 import type { Proposal } from '../authorization/widenings.ts';
 import { visible } from '../common/text.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { Answer, ApprovalRequest, Approver } from '../../src/authorization/approvals.ts';
+import type { Answer, ApprovalRequest, Approver } from '../../src/authorization/approvalRequest.ts';
 import type { Entry, Intent, Outcome } from '../../src/audit/record.ts';
 import type { Logger } from '../../src/common/logger.ts';
 import { DATABASE_FILE } from '../../src/tunnel/core.ts';

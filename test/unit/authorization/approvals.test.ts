@@ -1,16 +1,8 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { Access } from '../../../src/authorization/access.ts';
-import {
-  Approvals,
-  MAX_WAITING_PER_CLIENT,
-  SHORT_GRANT_MS,
-  shownDigest,
-  targetOf,
-  type Answer,
-  type ApprovalRequest,
-  type Approver,
-} from '../../../src/authorization/approvals.ts';
+import { shownDigest, targetOf, type Answer, type ApprovalRequest, type Approver } from '../../../src/authorization/approvalRequest.ts';
+import { Approvals, MAX_WAITING_PER_CLIENT, SHORT_GRANT_MS } from '../../../src/authorization/approvals.ts';
 import { CallArguments } from '../../../src/authorization/arguments.ts';
 import type { Call } from '../../../src/authorization/decide.ts';
 import type { Caller } from '../../../src/authorization/grant.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { ApprovalRequest } from '../../../src/authorization/approvals.ts';
+import type { ApprovalRequest } from '../../../src/authorization/approvalRequest.ts';
 import { CallArguments } from '../../../src/authorization/arguments.ts';
 import { diffArguments } from '../../../src/authorization/argumentsDiff.ts';
 import { widenings } from '../../../src/authorization/widenings.ts';
