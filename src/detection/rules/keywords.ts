@@ -42,9 +42,12 @@ interface Run {
 
 /** Runs are told apart by two pairs of bytes only as far as they are of different groups: a bit for each. */
 const GROUPS = 16;
-/** Rows of runs by their last three bytes, and behind them rows by their second byte, for those of which the others can be many. */
+/** Rows of runs by their last three bytes; behind them by two of these and by one, for runs of which the others can be many. */
 const ROW_BITS = 12;
-const ROWS = (1 << ROW_BITS) + 256;
+const PAIR_BITS = 8;
+const PAIRS = 1 << ROW_BITS;
+const SINGLES = PAIRS + (1 << PAIR_BITS);
+const ROWS = SINGLES + 256;
 /** Keywords are told by what is rarest in so many of their first characters. */
 const MAX_ANCHOR = 256;
 
@@ -54,8 +57,8 @@ const MAX_ANCHOR = 256;
  * passes is compared.
  */
 export class KeywordScanner {
-  /** For two bytes (little-endian), as bits: below, the groups of runs that begin with them, above, of those that end with them. */
-  readonly #filter = new Uint32Array(65_536);
+  /** For two bytes (little-endian, seven bits of each: the table is to stay in near memory), as bits: below, the groups of runs that begin with them, above, of those that end with them. */
+  readonly #filter = new Uint32Array(16_384);
   readonly #keywords: readonly Uint8Array[];
   /** Runs by row: the first of each row, one more at the end; for each run its last three bytes, its keyword and its place in that. */
   readonly #rows = new Uint32Array(ROWS + 1);
@@ -86,7 +89,11 @@ export class KeywordScanner {
   #allow(low: readonly number[], high: readonly number[], bits: number): void {
     const filter = this.#filter;
     const lows = variantsOf(low);
-    for (const h of variantsOf(high)) for (const l of lows) filter[l | (h << 8)] = (filter[l | (h << 8)] as number) | bits;
+    for (const h of variantsOf(high))
+      for (const l of lows) {
+        const two = (l & 0x7f) | ((h & 0x7f) << 7);
+        filter[two] = (filter[two] as number) | bits;
+      }
   }
 
   /** Calls `visit` for each place where a keyword begins, nearly in order: as their rarest parts come. */
@@ -98,8 +105,8 @@ export class KeywordScanner {
     let last = 0;
     for (; i + 4 <= length; i += 4) {
       const four = data.getInt32(i, true);
-      const low = filter[four & 0xffff] as number;
-      const high = filter[four >>> 16] as number;
+      const low = filter[(four & 0x7f) | ((four >>> 1) & 0x3f80)] as number;
+      const high = filter[((four >>> 16) & 0x7f) | ((four >>> 17) & 0x3f80)] as number;
       const before = last & (low >>> GROUPS);
       const within = low & (high >>> GROUPS);
       if ((before | within) !== 0) {
@@ -115,13 +122,15 @@ export class KeywordScanner {
   #check(text: Uint8Array, at: number, visit: (keyword: number, start: number) => void): void {
     const first = LOWER[text[at] ?? 0] as number;
     const last = first | ((LOWER[text[at + 1] ?? 0] as number) << 8) | ((LOWER[text[at + 2] ?? 0] as number) << 16);
-    const row = rowOf(last);
     const rows = this.#rows;
-    const end = rows[row + 1] as number;
-    for (let r = rows[row] as number; r < end; r++) if (this.#lasts[r] === last) this.#compare(text, at, r, visit);
-    const loose = (1 << ROW_BITS) + first;
-    const looseEnd = rows[loose + 1] as number;
-    for (let r = rows[loose] as number; r < looseEnd; r++) this.#compare(text, at, r, visit);
+    const lasts = this.#lasts;
+    let row = rowOf(last);
+    for (let r = rows[row] as number, end = rows[row + 1] as number; r < end; r++) if (lasts[r] === last) this.#compare(text, at, r, visit);
+    row = pairRowOf(last & 0xffff);
+    for (let r = rows[row] as number, end = rows[row + 1] as number; r < end; r++)
+      if (((lasts[r] as number) & 0xffff) === (last & 0xffff)) this.#compare(text, at, r, visit);
+    row = SINGLES + first;
+    for (let r = rows[row] as number, end = rows[row + 1] as number; r < end; r++) this.#compare(text, at, r, visit);
   }
 
   #compare(text: Uint8Array, at: number, run: number, visit: (keyword: number, start: number) => void): void {
@@ -142,9 +151,14 @@ function lastOf({ bytes: [, a, b, c] }: Run): number {
   return (a[0] ?? 0) | ((b[0] ?? 0) << 8) | ((c[0] ?? 0) << 16);
 }
 
+function pairRowOf(two: number): number {
+  return PAIRS + (Math.imul(two, 0x9e3779b1) >>> (32 - PAIR_BITS));
+}
+
 function rowFor(run: Run): number {
   const [, first, second, third] = run.bytes;
-  return second.length === 1 && third.length === 1 ? rowOf(lastOf(run)) : (1 << ROW_BITS) + (first[0] ?? 0);
+  if (second.length > 1) return SINGLES + (first[0] ?? 0);
+  return third.length > 1 ? pairRowOf(lastOf(run) & 0xffff) : rowOf(lastOf(run));
 }
 
 function variantsOf(bytes: readonly number[]): readonly number[] {
