@@ -4,7 +4,12 @@ export interface Keyword {
   readonly text: string;
   /** The bytes that may stand right behind it, one set for each place, as far as that is known; needed only where it is short. */
   readonly after: readonly Uint8Array[];
+  /** Whether it counts only in a text that holds {@link SENTINEL}. */
+  readonly needsSentinel?: boolean;
 }
+
+/** `@`: much text holds none, and URLs with a password do. */
+export const SENTINEL = 0x40;
 
 /** How often a byte stands in text that tools return, roughly: keywords are looked for by what is rare in them. */
 const FREQUENCY = new Float64Array(256).fill(0.3);
@@ -12,7 +17,8 @@ for (const [characters, often] of [
   [' ', 15],
   ['e', 10],
   ['tainsor', 6],
-  ['hldcu"', 4],
+  ['"', 8],
+  ['hldcu', 4],
   ['mpfgyw,', 2],
   ['bv./:_-0123456789', 1.5],
   ['kx=', 0.8],
@@ -37,11 +43,14 @@ interface Run {
   readonly keyword: number;
   /** How far into the keyword the second byte stands. */
   readonly place: number;
+  readonly needsSentinel: boolean;
   readonly bytes: readonly [readonly number[], readonly number[], readonly number[], readonly number[]];
 }
 
 /** Runs are told apart by two pairs of bytes only as far as they are of different groups: a bit for each. */
 const GROUPS = 16;
+/** The last group is of keywords that need the sentinel, and is left out where there is none. */
+const SENTINEL_GROUP = 1 << (GROUPS - 1);
 /** Rows of runs by their last three bytes; behind them by two of these and by one, for runs of which the others can be many. */
 const ROW_BITS = 12;
 const PAIR_BITS = 8;
@@ -69,11 +78,11 @@ export class KeywordScanner {
   constructor(keywords: readonly Keyword[]) {
     this.#keywords = keywords.map(({ text }) => Buffer.from(text, 'latin1'));
     const runs = keywords.flatMap(runsOf);
-    const groups = groupsOf(runs);
+    const groups = groupsOf(runs.filter(({ needsSentinel }) => !needsSentinel));
     const rows = runs.map(rowFor);
     for (const run of runs) {
       const [before, first, second, third] = run.bytes;
-      const bit = groups.get(headOf(run)) as number;
+      const bit = run.needsSentinel ? SENTINEL_GROUP : (groups.get(headOf(run)) as number);
       this.#allow(before, first, bit);
       this.#allow(second, third, bit << GROUPS);
     }
@@ -101,14 +110,15 @@ export class KeywordScanner {
     const filter = this.#filter;
     const { length } = text;
     const data = new DataView(text.buffer, text.byteOffset, length);
+    const groups = text.includes(SENTINEL) ? (1 << GROUPS) - 1 : SENTINEL_GROUP - 1;
     let i = 0;
     let last = 0;
     for (; i + 4 <= length; i += 4) {
       const four = data.getInt32(i, true);
       const low = filter[(four & 0x7f) | ((four >>> 1) & 0x3f80)] as number;
       const high = filter[((four >>> 16) & 0x7f) | ((four >>> 17) & 0x3f80)] as number;
-      const before = last & (low >>> GROUPS);
-      const within = low & (high >>> GROUPS);
+      const before = last & (low >>> GROUPS) & groups;
+      const within = low & (high >>> GROUPS) & groups;
       if ((before | within) !== 0) {
         if (before !== 0) this.#check(text, i - 1, visit);
         if (within !== 0) this.#check(text, i + 1, visit);
@@ -188,12 +198,12 @@ function groupsOf(runs: readonly Run[]): ReadonlyMap<number, number> {
     head.tails += oftenOf(second) * oftenOf(third);
     heads.set(headOf(run), head);
   }
-  const groups = Array.from({ length: GROUPS }, () => ({ heads: 0, tails: 0 }));
+  const groups = Array.from({ length: GROUPS - 1 }, () => ({ heads: 0, tails: 0 }));
   const out = new Map<number, number>();
   for (const [head, own] of [...heads].sort(([, a], [, b]) => b.heads * b.tails - a.heads * a.tails)) {
     let best = 0;
     let least = Number.POSITIVE_INFINITY;
-    for (let g = 0; g < GROUPS; g++) {
+    for (let g = 0; g < groups.length; g++) {
       const group = groups[g] as { heads: number; tails: number };
       const added = group.heads * own.tails + group.tails * own.heads;
       if (added >= least) continue;
@@ -209,7 +219,7 @@ function groupsOf(runs: readonly Run[]): ReadonlyMap<number, number> {
 }
 
 /** The two runs by which a keyword is found: the rarest. */
-function runsOf({ text, after }: Keyword, keyword: number): readonly Run[] {
+function runsOf({ text, after, needsSentinel = false }: Keyword, keyword: number): readonly Run[] {
   const often = (place: number) => (place < 0 ? ANY : (FREQUENCY[text.charCodeAt(place)] as number));
   const run = (place: number) => often(place - 1) * often(place) * often(place + 1) * often(place + 2);
   let best = 0;
@@ -224,6 +234,7 @@ function runsOf({ text, after }: Keyword, keyword: number): readonly Run[] {
   return [best, best + 1].map((place) => ({
     keyword,
     place,
+    needsSentinel,
     bytes: [bytesAt(place - 1), bytesAt(place), bytesAt(place + 1), bytesAt(place + 2)],
   }));
 }

@@ -1,7 +1,7 @@
 import { united } from './byteSets.ts';
 import { checkHolds, entropyOf } from './checks.ts';
 import { LazyRule, type CompiledRule } from './compiledRule.ts';
-import { KeywordScanner } from './keywords.ts';
+import { KeywordScanner, SENTINEL } from './keywords.ts';
 import type { Rule } from './rule.ts';
 
 /** A place that a rule found. Offsets count bytes; the secret alone, not what it was told by. */
@@ -60,7 +60,9 @@ export class PatternMatcher {
         list.push({ lazy: one, keywordLength: keyword.length });
         leads.set(keyword, list);
       }
-    this.#keywords = new KeywordScanner(Array.from(leads, ([text, list]) => ({ text, after: setsAfter(text, list) })));
+    this.#keywords = new KeywordScanner(
+      Array.from(leads, ([text, list]) => ({ text, after: setsAfter(text, list), needsSentinel: list.every(needsSentinel) })),
+    );
     this.#leads = [...leads.values()];
     this.#ends = new Uint32Array(rules.length);
     this.#from = new Uint32Array(rules.length);
@@ -194,6 +196,11 @@ async function compileInSlices(rules: readonly LazyRule[]): Promise<void> {
     await new Promise(setImmediate);
     begun = performance.now();
   }
+}
+
+/** Whether every match of a rule holds the sentinel. Expressions that don't name it are not compiled to know. */
+function needsSentinel({ lazy }: Lead): boolean {
+  return lazy.rule.pattern.includes(String.fromCharCode(SENTINEL)) && lazy.compile().rare === SENTINEL;
 }
 
 /** What may stand right behind a keyword, as far as all that it leads to agrees; bytes of any of them. */
