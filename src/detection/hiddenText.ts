@@ -38,7 +38,8 @@ export function findHiddenText(text: Buffer): HiddenSpan[] {
   if (isAscii(text)) {
     for (let at = firstControl(text, 0); at < text.length;) {
       const end = isEscape(text, at) ? escapeEnd(text, at) : controlEnd(text, at);
-      if (!add(spans, text, { start: at, end, kind: isEscape(text, at) ? 'terminal escape' : 'control' })) return spans;
+      if (!separates(text, at, end) && !add(spans, text, { start: at, end, kind: isEscape(text, at) ? 'terminal escape' : 'control' }))
+        return spans;
       at = firstControl(text, end);
     }
     return spans;
@@ -62,7 +63,7 @@ export function findHiddenText(text: Buffer): HiddenSpan[] {
       }
     const next = end < text.length ? pointAt(text, end)[0] : 0;
     if (kind === 'direction controls') rightToLeft ??= holdsRightToLeft(text);
-    const honest = isHonest(kind, point, points, at, shownBefore(text, at), next, rightToLeft ?? false);
+    const honest = separates(text, at, end) || isHonest(kind, point, points, at, shownBefore(text, at), next, rightToLeft ?? false);
     if (!honest && !add(spans, text, { start: at, end, kind })) return spans;
     at = nextSuspect(text, end);
   }
@@ -71,9 +72,7 @@ export function findHiddenText(text: Buffer): HiddenSpan[] {
 
 /** Bytes with which something hidden can begin: control characters, and the first byte of the characters that {@link kindOf} knows. */
 const IS_SUSPECT = Uint8Array.from({ length: 256 }, (_, c) =>
-  (c < 0x20 && c !== 9 && c !== 10 && c !== 12 && c !== 13) || c === 0x7f || [0xc2, 0xcd, 0xd8, 0xe1, 0xe2, 0xe3, 0xef, 0xf3].includes(c)
-    ? 1
-    : 0,
+  (c < 0x20 && (c < 9 || c > 13)) || c === 0x7f || [0xc2, 0xcd, 0xd8, 0xe1, 0xe2, 0xe3, 0xef, 0xf3].includes(c) ? 1 : 0,
 );
 
 /** The next place from `from` on where something hidden may stand; many a text is full of curly quotes and accents, so two bytes are looked at. */
@@ -178,10 +177,8 @@ function add(spans: HiddenSpan[], text: Buffer, span: Omit<HiddenSpan, 'decoded'
   return true;
 }
 
-/** Bytes of the escape character and of the control characters that honest text does not hold: all but tab, line ends and form feed. */
-const IS_CONTROL = Uint8Array.from({ length: 256 }, (_, c) =>
-  (c < 0x20 && c !== 9 && c !== 10 && c !== 12 && c !== 13) || c === 0x7f ? 1 : 0,
-);
+/** Bytes of the escape character and of the control characters that honest text does not hold: all but tab, line ends, vertical tab and form feed. */
+const IS_CONTROL = Uint8Array.from({ length: 256 }, (_, c) => ((c < 0x20 && (c < 9 || c > 13)) || c === 0x7f ? 1 : 0));
 
 function firstControl(text: Buffer, from: number): number {
   const { length } = text;
@@ -196,6 +193,16 @@ function firstControl(text: Buffer, from: number): number {
   }
   for (; i < length; i++) if (IS_CONTROL[text[i] as number] === 1) return i;
   return length;
+}
+
+/**
+ * Whether a run is one or two of the characters that keep data apart: NUL (`find -print0`, text in UTF-16) and the separators U+001C to
+ * U+001F (RFC 7464, HL7). Taken out, they would join what they part; more of them in a row could spell something.
+ */
+function separates(text: Buffer, start: number, end: number): boolean {
+  if (end - start > 2) return false;
+  for (let i = start; i < end; i++) if (text[i] !== 0 && ((text[i] as number) < 0x1c || (text[i] as number) > 0x1f)) return false;
+  return true;
 }
 
 function controlEnd(text: Buffer, at: number): number {

@@ -4,10 +4,10 @@ import type { LeakDecisions, LeakPlace } from './leakDecisions.ts';
 import { DEFAULT_LEAK_POLICY, leakAction, type LeakAction, type LeakPolicy } from './leakPolicy.ts';
 import type { OutputSchema } from './outputSchemas.ts';
 import { isCanary } from './canaryId.ts';
+import { Findings, NOT_COMPLETE, both, type Described } from './messageFindings.ts';
 import { redact, unescaped, type Removal } from './redaction.ts';
-import { pointerOf } from './scalars.ts';
 import { Search, type Found, type Hit, type Part, type Wanted } from './search.ts';
-import { INCOMING, LARGE_BYTES, type SecretSearch } from './secretSearch.ts';
+import { INCOMING, type SecretSearch } from './secretSearch.ts';
 
 export { redactionMark } from './marks.ts';
 
@@ -18,6 +18,8 @@ export interface Inspected {
   readonly findings: readonly Finding[];
   /** True if nothing of it may pass: `bytes` then is only a mark, and no message. */
   readonly blocked?: boolean;
+  /** Whether hidden text was taken out. What it kept apart stands together now: a token that no rule saw may have come to be. */
+  readonly stripped?: boolean;
 }
 
 /** Where something passes, and how. */
@@ -99,7 +101,7 @@ export class Inspector {
   look(bytes: Buffer, where: Passing): Inspected | Promise<Inspected> {
     const { secrets } = this.#options;
     const loading = secrets.ready();
-    if (bytes.length > LARGE_BYTES) return this.#lookAtLarge(bytes, where);
+    if (secrets.goesAside(bytes.length)) return this.#lookAtLarge(bytes, where);
     if (loading) return loading.then(() => this.message(bytes, where));
     // Where something is found it is searched once more, here: what is taken out is looked at again before it passes.
     return (
@@ -114,7 +116,7 @@ export class Inspector {
     if (first.bytes === bytes || first.blocked === true) return first;
     const again = await secrets.large(first.bytes, SECRETS);
     const left = again.hits.filter(({ kind }) => kind === 'known');
-    if (!hasStripped(first)) return left.length === 0 ? first : { ...first, bytes: this.#withoutWhole(first.bytes, left, where) };
+    if (first.stripped !== true) return left.length === 0 ? first : { ...first, bytes: this.#withoutWhole(first.bytes, left, where) };
     const uncovered = again.hits.filter((hit) => hit.kind === 'pattern' && this.#actionFor(hit, where) !== 'off');
     if (left.length === 0) return both(first, this.settle(first.bytes, { ...again, hits: uncovered }, where, false));
     const goes = uncovered.filter((hit) => this.#actionFor(hit, where) !== 'warn');
@@ -148,8 +150,8 @@ export class Inspector {
     if (removals.length === 0) return { bytes, findings: findings.list() };
     const out = this.#withoutAll(bytes, removals, where, verify && found.hits.some(({ kind }) => kind === 'known'));
     if (!out) return { ...blockedBy('a secret that can’t be taken out'), findings: findings.list() };
-    const first: Inspected = { bytes: out, findings: findings.list() };
-    if (!verify || !hasStripped(first)) return first;
+    const first: Inspected = { bytes: out, findings: findings.list(), stripped: removals.some(({ name }) => name === '') };
+    if (!verify || first.stripped !== true) return first;
     const isText = removals.some(({ parts }) => parts[0]?.kind === 'text');
     return both(first, this.settle(out, isText ? this.#search.text(out, SECRETS) : this.#search.message(out, SECRETS), where));
   }
@@ -351,45 +353,11 @@ export class Inspector {
   }
 }
 
-type Described = Omit<Finding, 'direction' | 'action' | 'path'>;
-
 /** Kinds of hidden text that can speak to a model. */
 const SPEAKING: ReadonlySet<string> = new Set(['tag characters', 'variation selectors', 'direction controls']);
 
-const NOT_COMPLETE: Described = {
-  rule: 'not-fully-scanned',
-  severity: 'low',
-  subject: 'a message too large or too deeply encoded to be read in full',
-  form: 'over the budget',
-  tier: 'notice',
-};
-
-/** Findings of one message: one for each thing and place. */
-class Findings {
-  readonly #direction: Finding['direction'];
-  readonly #byKey = new Map<string, Finding>();
-
-  constructor(direction: Finding['direction']) {
-    this.#direction = direction;
-  }
-
-  add(what: Described, action: Finding['action'], path?: readonly (string | number)[]): void {
-    const pointer = path && path.length > 0 ? (path[0] === 'headers' ? path.join('/') : pointerOf(path)) : undefined;
-    const key = JSON.stringify([what.rule, what.subject, what.form, what.digest, pointer]);
-    if (this.#byKey.has(key) || this.#byKey.size >= MAX_FINDINGS_PER_MESSAGE) return;
-    this.#byKey.set(key, { ...what, direction: this.#direction, action, ...(pointer === undefined ? {} : { path: pointer }) });
-  }
-
-  list(): readonly Finding[] {
-    return [...this.#byKey.values()];
-  }
-}
-
 /** Keys that could hold a secret, bytes. */
 const MIN_KEY_BYTES = 8;
-/** More in one message are redacted all the same, and not told one by one. */
-const MAX_FINDINGS_PER_MESSAGE = 200;
-
 /** Whether nothing was found that a record must not hold. */
 function holdsNone({ hits, tooDeep }: Found): boolean {
   return tooDeep !== true && hits.every((hit) => hit.tier === 'generic' || (hit.kind === 'pattern' && hit.parts.every(isHandle)));
@@ -400,18 +368,6 @@ function standInFor({ kind, id, parts: [part, ...more] }: Hit, bytes: Buffer, { 
   if (!standIn || kind === 'hidden' || more.length > 0 || (part?.kind !== 'string' && part?.kind !== 'text')) return undefined;
   const value = part.kind === 'text' ? bytes.toString('utf8', part.start, part.end) : unescaped(bytes, part.start, part.end);
   return standIn(value, kind === 'known' ? id : undefined);
-}
-
-/** Whether hidden text was taken out. What it kept apart stands together now: a token that no rule saw may have come to be. */
-function hasStripped({ findings }: Inspected): boolean {
-  return findings.some(({ action }) => action === 'stripped');
-}
-
-/** What became of a message that was looked at a second time. */
-function both(first: Inspected, second: Inspected): Inspected {
-  const isNew = (found: Finding) =>
-    !first.findings.some((f) => f.rule === found.rule && f.subject === found.subject && f.path === found.path && f.digest === found.digest);
-  return { ...second, findings: [...first.findings, ...second.findings.filter(isNew)] };
 }
 
 function isHandle({ kind, path }: Part): boolean {

@@ -101,6 +101,7 @@ export class LeakGuard implements Disposable {
     const before = this.#policy;
     this.#policy = policy;
     this.lists.clear();
+    this.secrets.useSecretlint(policy.secretlint);
     if (JSON.stringify(before.ruleFiles) === JSON.stringify(policy.ruleFiles)) return;
     this.#readingFiles = this.#readingFiles.then(() => this.#readFiles(policy.ruleFiles));
   }

@@ -17,6 +17,8 @@ export interface LeakSettings {
   readonly ruleFiles?: readonly string[];
   /** Ids of rules that find nothing any more. */
   readonly ignoredRules?: readonly string[];
+  /** Whether secretlint’s rules are used beside our own. */
+  readonly secretlint?: boolean;
 }
 
 /**
@@ -29,6 +31,7 @@ export interface LeakPolicy {
   readonly servers: Readonly<Record<string, Readonly<Record<LeakTier, LeakAction>>>>;
   readonly ruleFiles: readonly string[];
   readonly ignoredRules: ReadonlySet<string>;
+  readonly secretlint: boolean;
 }
 
 /** What holds where nobody says anything. */
@@ -52,8 +55,8 @@ export function stricter(a: LeakAction, b: LeakAction): LeakAction {
 }
 
 /**
- * What holds for a user in a workspace: the user’s settings, which the workspace can only make stricter. It can add rule files; what it
- * ignores does not count.
+ * What holds for a user in a workspace: the user’s settings, which the workspace can only make stricter. It can add rule files and
+ * switch secretlint’s rules on; what it ignores does not count.
  */
 export function effectiveLeakPolicy(user: LeakSettings, workspace: LeakSettings): LeakPolicy {
   const of = (settings: LeakSettings, server: string | undefined, tier: LeakTier): LeakAction | undefined =>
@@ -71,6 +74,7 @@ export function effectiveLeakPolicy(user: LeakSettings, workspace: LeakSettings)
     servers: Object.fromEntries([...labels].map((label) => [label, row(label)])),
     ruleFiles: [...new Set([...(user.ruleFiles ?? []), ...(workspace.ruleFiles ?? [])])].slice(0, MAX_ENTRIES),
     ignoredRules: new Set(user.ignoredRules ?? []),
+    secretlint: user.secretlint === true || workspace.secretlint === true,
   };
 }
 
@@ -88,6 +92,7 @@ export function readLeakSettings(raw: {
   readonly servers?: unknown;
   readonly ruleFiles?: unknown;
   readonly ignoredRules?: unknown;
+  readonly secretlint?: unknown;
 }): LeakSettings {
   const servers = Object.entries(recordOf(raw.servers))
     .slice(0, MAX_ENTRIES)
@@ -97,6 +102,7 @@ export function readLeakSettings(raw: {
     servers: Object.fromEntries(servers),
     ruleFiles: textsOf(raw.ruleFiles),
     ignoredRules: textsOf(raw.ignoredRules),
+    ...(typeof raw.secretlint === 'boolean' ? { secretlint: raw.secretlint } : {}),
   };
 }
 

@@ -17,10 +17,16 @@ export class PatternRules {
   #loading: Promise<void> | undefined;
   #loaded = false;
   #own: PatternFinder | undefined;
+  readonly #loadSecretlint: (() => Promise<PatternFinder>) | undefined;
+  #secretlint = false;
 
-  /** `onProblem` is told in a sentence what could not be used. */
-  constructor(onProblem: (problem: string) => void) {
+  /**
+   * `onProblem` is told in a sentence what could not be used. `loadSecretlint`: only where it may take its time, in a thread; elsewhere its
+   * rules are not used, whatever {@link use} says.
+   */
+  constructor(onProblem: (problem: string) => void, loadSecretlint?: () => Promise<PatternFinder>) {
     this.#onProblem = onProblem;
+    this.#loadSecretlint = loadSecretlint;
   }
 
   /** The texts of the rule files that are used. */
@@ -35,20 +41,25 @@ export class PatternRules {
     return this.#loading;
   }
 
-  /** Uses other rule files, given as their texts (`gitleaks.toml`). */
-  use(files: readonly string[]): void {
+  /** Uses other rule files, given as their texts (`gitleaks.toml`), and secretlint’s rules or not. */
+  use(files: readonly string[], secretlint = false): void {
     this.#files = files;
+    this.#secretlint = secretlint;
     this.#loaded = false;
   }
 
   async #load(): Promise<void> {
     const files = this.#files;
+    const secretlint = this.#secretlint;
     const finders: PatternFinder[] = [];
     try {
       this.#own ??= await ownRules();
-      finders.push(this.#own);
+      const more = secretlint
+        ? await this.#loadSecretlint?.().catch((error: unknown) => this.#tellOf('The rules of secretlint', error))
+        : undefined;
+      finders.push(more ? besides(this.#own, more) : this.#own);
     } catch (error) {
-      this.#onProblem(`The pattern rules could not be loaded: ${error instanceof Error ? error.message : String(error)}`);
+      this.#tellOf('The pattern rules', error);
     }
     if (files.length > 0) {
       const { readGitleaksInSlices } = await import('../detection/rules/gitleaks.ts');
@@ -60,9 +71,24 @@ export class PatternRules {
       }
     }
     this.finders.splice(0, this.finders.length, ...finders);
-    this.#loaded = files === this.#files;
+    this.#loaded = files === this.#files && secretlint === this.#secretlint;
     if (!this.#loaded) await this.#load();
   }
+
+  #tellOf(what: string, error: unknown): undefined {
+    this.#onProblem(`${what} could not be loaded: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** What `more` finds where `own` has nothing that is taken out: one value is told of once, by the rule that knows most of it. */
+function besides(own: PatternFinder, more: PatternFinder): PatternFinder {
+  return {
+    find: (text) => {
+      const found = own.find(text);
+      const sure = found.filter(({ rule }) => rule.tier !== 'generic');
+      return [...found, ...more.find(text).filter((match) => !sure.some(({ start, end }) => start < match.end && end > match.start))];
+    },
+  };
 }
 
 async function ownRules(): Promise<PatternFinder> {

@@ -8,7 +8,10 @@ import type { Batch } from './searchBatches.ts';
 /** What runs in the thread for large texts: `secretSearch.ts` starts it and tells it what to search for. A bundle of its own. */
 const known = new KnownSecrets();
 // Problems are told where the same rules are loaded for small texts.
-const rules = new PatternRules(() => undefined);
+const rules = new PatternRules(
+  () => undefined,
+  async () => (await import('../detection/rules/secretlint.ts')).loadSecretlint(),
+);
 const search = new Search({ known, patterns: rules.finders });
 let turn: Promise<void> = Promise.resolve();
 
@@ -30,7 +33,7 @@ async function handle(message: ToThread): Promise<void> {
       for (const [id, value] of message.set) known.set(id, value);
       return;
     case 'rules':
-      rules.use(message.files);
+      rules.use(message.files, message.secretlint);
       return;
     case 'batch':
       await rules.ready();

@@ -13,7 +13,7 @@ const IDLE_MS = 60_000;
 /** What the thread is told. */
 export type ToThread =
   | { readonly kind: 'secrets'; readonly set: readonly (readonly [string, string])[]; readonly deleted: readonly string[] }
-  | { readonly kind: 'rules'; readonly files: readonly string[] }
+  | { readonly kind: 'rules'; readonly files: readonly string[]; readonly secretlint: boolean }
   | { readonly kind: 'search'; readonly id: number; readonly bytes: Uint8Array; readonly wanted: Wanted }
   | Batch;
 
@@ -46,6 +46,7 @@ export class SecretSearch implements Disposable {
   #last = 0;
   #version = 0;
   #disposed = false;
+  #secretlint = false;
 
   constructor(options: SecretSearchOptions) {
     this.#options = options;
@@ -98,7 +99,20 @@ export class SecretSearch implements Disposable {
   useRuleFiles(files: readonly string[]): void {
     this.rules.use(files);
     this.#version++;
-    this.#tell({ kind: 'rules', files });
+    this.#tell({ kind: 'rules', files, secretlint: this.#secretlint });
+  }
+
+  /** Uses secretlint’s rules too, from now on, or not any more. Their time is not bounded, so only the thread does; see {@link goesAside}. */
+  useSecretlint(on: boolean): void {
+    if (on === this.#secretlint) return;
+    this.#secretlint = on;
+    this.#version++;
+    this.#tell({ kind: 'rules', files: this.rules.files, secretlint: on });
+  }
+
+  /** Whether a message of this size, in bytes, is to be searched by {@link large}: it would take too long here, or not be searched as wanted. */
+  goesAside(bytes: number): boolean {
+    return bytes > LARGE_BYTES || (this.#secretlint && this.#options.startThread !== undefined);
   }
 
   /** Resolves when the rules are loaded and the secrets known; `undefined` if they are. */
@@ -189,7 +203,7 @@ export class SecretSearch implements Disposable {
     thread.on('exit', broken);
     thread.unref();
     this.#tell({ kind: 'secrets', set: [...this.#values], deleted: [] });
-    this.#tell({ kind: 'rules', files: this.rules.files });
+    this.#tell({ kind: 'rules', files: this.rules.files, secretlint: this.#secretlint });
     return thread;
   }
 

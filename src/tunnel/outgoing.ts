@@ -1,5 +1,4 @@
 import type { Passing } from '../inspection/inspector.ts';
-import { LARGE_BYTES } from '../inspection/secretSearch.ts';
 import type { Finding } from '../mcp/finding.ts';
 import { clientLabel, principalKey } from '../mcp/principal.ts';
 import { destinationOf } from '../mcp/server.ts';
@@ -34,7 +33,7 @@ export function toolOf({ message, tasks }: Passage): string | undefined {
 
 /** Looks at a large request before anybody has to wait for it in one go. */
 export async function lookAhead(x: Passage, core: Core): Promise<void> {
-  if (x.body.length > LARGE_BYTES) x.clean ??= await core.inspector.isCleanSoon(x.body, besideOf(x));
+  if (core.leaks.secrets.goesAside(x.body.length)) x.clean ??= await core.inspector.isCleanSoon(x.body, besideOf(x));
 }
 
 /** Stage 5: a secret that belongs elsewhere stops the call; what looks like one, and what leaves piece by piece, is asked about. */
@@ -50,7 +49,7 @@ async function checkValues(x: Passage, options: StagesOptions, foreign: (id: str
   const { core } = options;
   const where = passingOf(x, core);
   const { inspector } = core;
-  const found = await (x.body.length > LARGE_BYTES
+  const found = await (core.leaks.secrets.goesAside(x.body.length)
     ? inspector.outgoingSoon(x.body, besideOf(x), foreign, where)
     : inspector.outgoing(x.body, besideOf(x), foreign, where));
   x.findings.push(...found.reported);

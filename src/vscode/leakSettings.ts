@@ -15,6 +15,7 @@ export function leakPolicy(): LeakPolicy {
       servers: of(SETTINGS.leakServers),
       ruleFiles: of(SETTINGS.leakRuleFiles),
       ignoredRules: of(SETTINGS.leakIgnoredRules),
+      secretlint: of(SETTINGS.leakSecretlint),
     });
     return { ...settings, ruleFiles: (settings.ruleFiles ?? []).flatMap((path) => absolute(path, folder) ?? []) };
   };

@@ -177,12 +177,18 @@ export const SETTINGS = {
   leakServers: 'culvert.leaks.servers',
   leakRuleFiles: 'culvert.leaks.ruleFiles',
   leakIgnoredRules: 'culvert.leaks.ignoredRules',
+  leakSecretlint: 'culvert.leaks.secretlint',
   configurationIgnore: 'culvert.configuration.ignore',
   notSecrets: 'culvert.configuration.notSecrets',
 } as const;
 
 /** Settings that a workspace may have too: there they only make things stricter (`effectiveLeakPolicy`). */
-export const WORKSPACE_SETTINGS: readonly string[] = [SETTINGS.leakTiers, SETTINGS.leakServers, SETTINGS.leakRuleFiles];
+export const WORKSPACE_SETTINGS: readonly string[] = [
+  SETTINGS.leakTiers,
+  SETTINGS.leakServers,
+  SETTINGS.leakRuleFiles,
+  SETTINGS.leakSecretlint,
+];
 
 /** Id of the MCP server definition provider. */
 export const PROVIDER_ID = 'culvert';

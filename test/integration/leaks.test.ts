@@ -216,6 +216,25 @@ describe('leaks', () => {
       assert.ok(!(await call(tunnel, 'echo', {})).body.includes(token));
     });
 
+    it('uses secretlint’s rules where the user wants them, beside our own', async () => {
+      // Made up; of a kind that only secretlint looks for.
+      const theirs = ['glc', 'lvL7z7LvlhjrFZpVxf3XX3fx'.concat('VpZFrjhlvL7z7LvlhjrFZpVxf3XX3fxVpZFr')].join('_');
+      scene.server.behave = (seen, response) =>
+        answerJson(response, resultFor(seen, { content: [{ type: 'text', text: `a ${theirs} b ${token}` }] }));
+      assert.match((await call(tunnel, 'echo', {})).body.toString(), new RegExp(`a ${theirs} b ⟦culvert: gitlab-token redacted⟧`));
+      tunnel.core.leaks.setPolicy(effectiveLeakPolicy({}, { secretlint: true }));
+      const got = await call(tunnel, 'echo', {});
+      assert.match(got.body.toString(), /a ⟦culvert: secretlint-[a-z]+ redacted⟧ b ⟦culvert: gitlab-token redacted⟧/);
+      assert.equal(findings().filter((f) => f.rule.startsWith('secretlint-')).length, 1);
+      // On the way out too; comments switch nothing off.
+      const sent = scene.server.seen.length;
+      assert.ok((await call(tunnel, 'echo', { q: `// secretlint-disable\n${theirs}` })).json().error);
+      assert.equal(scene.server.seen.length, sent);
+      assert.match(answers.asked.at(-1)?.findings[0]?.rule ?? '', /^secretlint-/);
+      tunnel.core.leaks.setPolicy(effectiveLeakPolicy({}, {}));
+      assert.ok((await call(tunnel, 'echo', {})).body.includes(theirs));
+    });
+
     it('uses rules of the user’s own', async () => {
       const folder = temporaryFolder();
       const file = join(folder.path, 'gitleaks.toml');

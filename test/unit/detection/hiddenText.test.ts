@@ -26,6 +26,8 @@ describe('Hidden text', () => {
     ['terminal escape', '\u001b]8;;https://evil.test\u0007', 'https://evil.test'],
     ['terminal escape', '\u009b31m', '31m'],
     ['control', '\u0000\u0008', 'U+0000 U+0008'],
+    ['control', '\u007f', 'U+007F'],
+    ['control', '\u0000\u001f\u0000\u001f', 'U+0000 U+001F'],
   ];
   for (const [kind, text, says] of hidden)
     it(`finds ${kind}: ${says}`, () => {
@@ -58,6 +60,11 @@ describe('Hidden text', () => {
       'שלום \u200fעולם\u200e!',
       'Donau\u00addampfschiff',
       '葛󠄀城市',
+      // What source files and data hold: page breaks, names behind one another, records (RFC 7464), UTF-16.
+      'one\u000ctwo\u000bthree',
+      '/a\u0000/b\u0000\u0000',
+      '\u001e{"a":1}\n\u001dé\u001f',
+      'U\u0000T\u0000F\u0000',
     ])
       assert.deepEqual(findHiddenText(Buffer.from(text)), [], text);
     assert.equal(mayHideText(Buffer.from('plain text,\twith\r\nlines')), false);

@@ -106,6 +106,11 @@ describe('attacks on the way to the model', () => {
           assert.equal(plain.bytes.toString(), 'not JSON: ⟦culvert: gitlab-token redacted⟧');
         }
       });
+    it('kept apart behind more findings than are told of', () => {
+      const many = Array.from({ length: 250 }, (_, i) => ({ [`k${i}`]: TOKEN }));
+      const out = inspect({ result: { structuredContent: [...many, `${TOKEN.slice(0, 12)}\u200b${TOKEN.slice(12)}`] } });
+      assert.ok(!out.text.includes(TOKEN));
+    });
     it('kept apart in a message so large that it is searched elsewhere', async () => {
       const split = `${TOKEN.slice(0, 12)}\u200b${TOKEN.slice(12)}`;
       for (const known of ['', VALUE]) {

@@ -61,6 +61,14 @@ describe('effectiveLeakPolicy', () => {
   });
 });
 
+describe('secretlint', () => {
+  it('is used where the user or a workspace says so; no workspace switches it off', () => {
+    const used = (user: unknown, workspace: unknown) =>
+      effectiveLeakPolicy(readLeakSettings({ secretlint: user }), readLeakSettings({ secretlint: workspace })).secretlint;
+    assert.deepEqual([used(undefined, undefined), used(true, false), used(false, true), used('on', 1)], [false, true, true, false]);
+  });
+});
+
 describe('readLeakSettings', () => {
   it('takes what it understands and leaves the rest out', () => {
     const read = readLeakSettings({
@@ -68,6 +76,7 @@ describe('readLeakSettings', () => {
       servers: { a: { hidden: 'warn' }, b: 7 },
       ruleFiles: ['x.toml', 7, ''],
       ignoredRules: 'jwt',
+      secretlint: 'yes',
     });
     assert.deepEqual(read, {
       tiers: { exact: 'block' },
