@@ -11,6 +11,8 @@ export const MIN_RUN_SYMBOLS = SEED_SYMBOLS + PROBE_STEP - 1;
 
 /** Bits of the filter for each seed, at least: one probe of eight to sixteen passes by chance. */
 const FILTER_BITS = 16;
+/** Where in a hash the place of a seed's second bit stands. */
+const SECOND_BIT = 6;
 /** Bits of the smallest filter, as a power of two: 4 KB, which stay in the processor's nearest memory. */
 const MIN_FILTER_BITS = 15;
 /** A seed with more places than this is a common beginning or a repetition, and is left out where the pattern has others. */
@@ -51,7 +53,7 @@ export class SeedFilter {
     const shift = 32 - bits;
     const add = (hash: number) => {
       const bit = hash >>> shift;
-      filter[bit >>> 5] = (filter[bit >>> 5] as number) | (1 << (bit & 31));
+      filter[bit >>> 5] = (filter[bit >>> 5] as number) | (1 << (bit & 31)) | (1 << ((hash >>> SECOND_BIT) & 31));
     };
     for (const table of tables) table.forEachHash(add);
     this.#bits = filter;
@@ -64,8 +66,11 @@ export class SeedFilter {
     const shift = this.#shift;
     const last = count - SEED_SYMBOLS;
     for (let i = from; i <= last; i += PROBE_STEP) {
-      const bit = Math.imul(data.getInt32(i, true) ^ Math.imul(symbols[i + 4] as number, SPREAD_FIFTH), SPREAD) >>> shift;
-      if ((((filter[bit >>> 5] as number) >>> (bit & 31)) & 1) !== 0) return i;
+      const hash = Math.imul(data.getInt32(i, true) ^ Math.imul(symbols[i + 4] as number, SPREAD_FIFTH), SPREAD);
+      const bit = hash >>> shift;
+      const word = filter[bit >>> 5] as number;
+      // Two bits of one word: the second seldom is there by chance, and costs no memory access.
+      if (((word >>> (bit & 31)) & (word >>> ((hash >>> SECOND_BIT) & 31)) & 1) !== 0) return i;
     }
     return count;
   }
