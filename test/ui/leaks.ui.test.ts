@@ -104,7 +104,51 @@ describe('Leak Warnings', () => {
     await window.clearNotifications();
   });
 
-  it('raises the alarm when a canary turns up, and names the way it took', async () => {
+  it('keeps what was decided about values that leave, across a reload, until it is taken back', async () => {
+    const { window } = culvert();
+    const asks = /may this leave with “([\w-]+)”/;
+    const sum = tool('get-sum');
+    const note = { a: 1, b: 2, note: TOKEN };
+    const another = ['glpat', 'aB3dE5fG7hJ9kL2mN4pQ'].join('-');
+    assert.equal((await callAndAnswer(window, sum, { a: 1, b: 2 }, 'Always')).ok, true);
+
+    const closed = call(window, tool('echo').id, { message: TOKEN });
+    await window.quickInputWith(asks);
+    await window.escape();
+    assert.equal((await closed).ok, false, 'a question that is closed is a no, and nothing more');
+    const always = call(window, tool('echo').id, { message: TOKEN });
+    await answerPrompt(window, asks, 'Always for this tool');
+    assert.equal((await always).ok, true);
+    const never = call(window, sum.id, note);
+    await answerPrompt(window, asks, 'Never for this tool');
+    assert.equal((await never).ok, false);
+
+    await window.reload();
+    await openViews(window, 'Leak Warnings');
+    await window.startMcp(/_echo$/);
+    await window.startMcp(/_get-sum$/);
+    assert.equal((await call(window, tool('echo').id, { message: another })).ok, true, 'such values go without a question');
+    assert.match((await call(window, sum.id, note)).text, /never goes to this tool/);
+
+    const takeBack = async (decision: string) => {
+      await window.command('Culvert: Review Leak Decisions…');
+      const list = await window.quickInputWith('Review Leak Decisions');
+      await list.locator('.monaco-list-row', { hasText: decision }).click();
+      await window.page.locator('.quick-input-action .monaco-button').first().click();
+      await list.waitFor({ state: 'hidden' });
+    };
+    await takeBack('gitlab-token may go to echo of Issue Tracker');
+    const asked = call(window, tool('echo').id, { message: another });
+    await answerPrompt(window, asks, 'Stop this call');
+    assert.equal((await asked).ok, false);
+    await takeBack('gitlab-token never goes to get-sum of Issue Tracker');
+    const again = call(window, sum.id, note);
+    await answerPrompt(window, asks, 'Let it go once');
+    assert.equal((await again).ok, true);
+    await until(async () => !(await paletteCommands(window)).includes('Review Leak Decisions…'), { what: 'no decision to be left' });
+  });
+
+  it('raises the alarm when a canary turns up, after a reload too, and names the way it took', async () => {
     const { window } = culvert();
     await window.command('Culvert: Plant Canary…');
     await window.pick('API key', { title: /Plant Canary \(1/ });
@@ -113,11 +157,26 @@ describe('Leak Warnings', () => {
     await window.notified('The canary “bait in the attic” is on the clipboard');
     const bait = await window.eval((api) => api.env.clipboard.readText());
     assert.ok(bait.length > 10);
+    await window.reload();
+    await openViews(window, 'Leak Warnings');
+    await window.startMcp(/_echo$/);
     const { ok, text } = await call(window, tool('echo').id, { message: bait });
     assert.equal(ok, false);
     assert.ok(!text.includes('canary') && !text.includes('attic'), 'whoever took the bait does not learn that it was one');
     await window.notified(/The canary “bait in the attic” that you planted turned up in a call to Issue Tracker/);
     await leaks().row('Canary “bait in the attic” in a call').waitFor();
+    await window.clickNotification('bait in the attic', 'Show Record');
+    const record = await until(
+      () =>
+        window.eval((api) => {
+          const text = api.window.activeTextEditor?.document.getText() ?? '';
+          return text.includes('canary: blocked') ? text : undefined;
+        }),
+      { what: 'the record of the call' },
+    );
+    for (const way of ['Issue Tracker', 'echo']) assert.ok(record.includes(way), way);
+    assert.ok(!record.includes(bait));
+    await window.exec('workbench.action.closeAllEditors');
     await window.clearNotifications();
     await window.command('Culvert: Remove Canary…');
     await window.quickInputWith('Remove Canary');
