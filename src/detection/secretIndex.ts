@@ -52,7 +52,7 @@ export interface BuiltIndex {
  * Bytes of texts in a layer: one is built in a few milliseconds, and again when one of its texts changes. The first are smaller: what builds
  * them is not yet compiled.
  */
-const MAX_LAYER_BYTES = 1_024;
+const MAX_LAYER_BYTES = 512;
 const MIN_LAYER_BYTES = 128;
 /** Texts of which the spellings are made in one go: that takes some tenths of a millisecond for each. */
 const SPELLED_AT_A_TIME = 4;

@@ -51,11 +51,7 @@ export class SeedFilter {
     const bits = Math.max(MIN_FILTER_BITS, log2(roomFor(seeds * FILTER_BITS)));
     const filter = new Uint32Array((1 << bits) >>> 5);
     const shift = 32 - bits;
-    const add = (hash: number) => {
-      const bit = hash >>> shift;
-      filter[bit >>> 5] = (filter[bit >>> 5] as number) | (1 << (bit & 31)) | (1 << ((hash >>> SECOND_BIT) & 31));
-    };
-    for (const table of tables) table.forEachHash(add);
+    for (const table of tables) table.addTo(filter, shift);
     this.#bits = filter;
     this.#shift = shift;
   }
@@ -113,9 +109,15 @@ export class SeedTable {
     this.#thin(patterns);
   }
 
-  /** Calls `visit` with the hash of each seed. */
-  forEachHash(visit: (hash: number) => void): void {
-    for (const place of this.places) if (place !== 0) visit(hashAt(this.symbols, place));
+  /** Sets the bits of all seeds in a filter. */
+  addTo(filter: Uint32Array, shift: number): void {
+    const { places, symbols } = this;
+    for (const place of places) {
+      if (place === 0) continue;
+      const hash = hashAt(symbols, place);
+      const bit = hash >>> shift;
+      filter[bit >>> 5] = (filter[bit >>> 5] as number) | (1 << (bit & 31)) | (1 << ((hash >>> SECOND_BIT) & 31));
+    }
   }
 
   /** Whether the seed at `at` of `text` is one of these. */
