@@ -32,6 +32,9 @@ export class Timeline {
   #by: StackedBy = 'decision';
   #selection: Range | undefined;
   #tableOpen = false;
+  /** While a span is being brushed: what came meanwhile, drawn afterwards. A plot that is replaced would let go of the pointer. */
+  #held = false;
+  #waiting: (() => void) | undefined;
   /** Bin under the keyboard's cursor, and where the choice with Shift began. */
   #at = -1;
   #anchor = -1;
@@ -47,11 +50,22 @@ export class Timeline {
     this.root = element('div', { class: 'timeline' }, this.#legend, this.#frame, this.#bin, this.#said, this.#table);
     this.#frame.addEventListener('keydown', (event) => this.#key(event));
     this.#frame.addEventListener('blur', () => this.#moveTo(-1));
+    this.#frame.addEventListener('mousedown', () => (this.#held = true));
+    // The plot hears of it first: it listens at the document.
+    window.addEventListener('mouseup', () => {
+      this.#held = false;
+      this.#waiting?.();
+    });
     new ResizeObserver(() => this.#resize()).observe(this.#frame);
   }
 
   /** Draws what is known now. */
   show(summary: Summary, by: StackedBy, selection: Range | undefined, tableOpen: boolean): void {
+    this.#waiting = undefined;
+    if (this.#held) {
+      this.#waiting = () => this.show(summary, by, this.#selection, tableOpen);
+      return;
+    }
     this.#summary = summary;
     this.#by = by;
     this.#selection = selection;
