@@ -16,6 +16,7 @@ import type { StagesOptions } from './stages.ts';
  */
 export const MAX_HANDLE_BYTES = 64 * 1024;
 
+const ERROR_END = Buffer.from('rror"');
 const ERROR_KEY = Buffer.from('"error"');
 const IS_ERROR_KEY = Buffer.from('"isError"');
 const TASK_ID_KEY = Buffer.from('"taskId"');
@@ -218,8 +219,8 @@ export function isArray(message: Buffer): boolean {
 
 /** How a call ended, by its answer. */
 export function resultOf(message: Buffer): Answer['result'] {
-  // Inside a string the quotes would be escaped: most messages need no reading for this label of the record.
-  if (!message.includes(ERROR_KEY) && !message.includes(IS_ERROR_KEY)) return 'ok';
+  // Inside a string the quotes would be escaped: most messages need no reading for this label of the record. Both keys end alike.
+  if (!message.includes(ERROR_END) || (!message.includes(ERROR_KEY) && !message.includes(IS_ERROR_KEY))) return 'ok';
   try {
     if (findValue(message, ['error'])) return 'rpc-error';
     const flag = findValue(message, ['result', 'isError']);

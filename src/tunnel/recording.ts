@@ -89,9 +89,12 @@ export async function recordOutcome(x: Passage, options: StagesOptions, answer: 
     const reply = x.reply ?? (answer.sent || answer.body.length === 0 || x.upstream === undefined ? undefined : answer.body);
     const kept = options.recordResults();
     const digested = kept === 'off' ? undefined : reply;
+    // Now: what is a secret now may be forgotten when the outcome is written.
+    const error = answer.error === undefined ? undefined : core.inspector.redactForDisplay(answer.error);
+    const ending = { answer, reply, ended, kept, error };
     if (digested === undefined || digested.length <= MAX_READ_LATER_BYTES)
-      core.audit.close(x.id, () => outcomeOf(x, options, { answer, reply, ended, kept, digest: digested && hash('sha256', digested) }));
-    else core.audit.close(x.id, outcomeOf(x, options, { answer, reply, ended, kept, digest: await digestOf(digested) }));
+      core.audit.close(x.id, () => outcomeOf(x, { ...ending, digest: digested && hash('sha256', digested) }));
+    else core.audit.close(x.id, outcomeOf(x, { ...ending, digest: await digestOf(digested) }));
     if (x.findings.length === 0) return;
     const tool = x.message?.method === 'tools/call' ? (x.message.name ?? '') : x.tasks[0]?.tool;
     core.findings.add(x.findings, {
@@ -117,10 +120,12 @@ interface Ending {
   readonly kept: ReturnType<StagesOptions['recordResults']>;
   /** SHA-256 of the reply, hex. */
   readonly digest: string | undefined;
+  /** Without secrets. */
+  readonly error: string | undefined;
 }
 
 /** What is written of it. Holds no secret. */
-function outcomeOf(x: Passage, { core }: StagesOptions, { answer, reply, ended, kept, digest }: Ending): Outcome {
+function outcomeOf(x: Passage, { answer, reply, ended, kept, digest, error }: Ending): Outcome {
   const result = answer.result === 'ok' && !answer.sent ? resultOf(answer.body) : answer.result;
   const text = reply && kept === 'redacted' ? resultText(reply) : undefined;
   const rpcCode = reply && result === 'rpc-error' ? codeIn(reply) : undefined;
@@ -139,7 +144,7 @@ function outcomeOf(x: Passage, { core }: StagesOptions, { answer, reply, ended, 
     decisionMs: round(x.decidedAt - x.startedAt),
     ...(x.upstreamMs === undefined ? {} : { upstreamMs: round(x.upstreamMs) }),
     stages: x.times,
-    ...(answer.error === undefined ? {} : { error: core.inspector.redactForDisplay(answer.error) }),
+    ...(error === undefined ? {} : { error }),
     mono: round(ended),
   };
 }
