@@ -69,7 +69,8 @@ export class Sources implements Disposable {
   readonly #flights = new Map<string, Map<string, Promise<Resolved>>>();
   readonly #failed = new Map<string, Map<string, Failed>>();
   readonly #health = new Map<string, Health>();
-  readonly #told = new Map<string, string>();
+  /** By credential: for what reason it was told to fail, and with which value. */
+  readonly #told = new Map<string, { readonly code: string; readonly revision: string | number | undefined }>();
   readonly #changed = new Emitter<string>();
   readonly #failures = new Emitter<SourceFailure>();
   readonly #closing = new AbortController();
@@ -231,7 +232,8 @@ export class Sources implements Disposable {
         return resolved;
       },
       (error: unknown) => {
-        const told = this.#note(credential, asCredentialError(credential, error));
+        const before = refused?.revision ?? this.#kept.get(id)?.get(binding)?.resolved.revision;
+        const told = this.#note(credential, asCredentialError(credential, error), before);
         // A keyring may be asked at any time.
         if (this.#flights.get(id) === flights && sourceKindOf(credential) !== 'sealed') {
           const failed = this.#failed.get(id) ?? new Map<string, Failed>();
@@ -285,19 +287,23 @@ export class Sources implements Disposable {
     const before = kept.get(binding)?.resolved;
     this.#kept.set(id, kept.set(binding, { row: revision, resolved, renewAt }));
     this.#failed.delete(id);
-    // That a request goes out without a value does not mean that there is one again: what was told stays told.
-    if (!resolved.nothing) {
+    // That a request goes out without a value, or with the last moments of the one that can't be renewed, does not mean that there is one
+    // again: what was told stays told.
+    const told = this.#told.get(id);
+    if (!resolved.nothing && (told?.revision === undefined || told.revision !== resolved.revision)) {
       this.#told.delete(id);
       if (this.#health.get(id)?.state === 'failed') this.#health.delete(id);
     }
     if (before?.revision !== resolved.revision || before.validUntil !== resolved.validUntil) this.#changed.fire(id);
   }
 
-  #note(credential: Credential, error: CredentialError): CredentialError {
+  /** `revision`: of the value that there was before. */
+  #note(credential: Credential, error: CredentialError, revision?: string | number): CredentialError {
     const { id } = credential;
     this.noteHealth(id, { state: 'failed', step: error.step, detail: error.message });
-    if (this.#told.get(id) !== error.code) {
-      this.#told.set(id, error.code);
+    const told = this.#told.get(id);
+    if (told?.code !== error.code) {
+      this.#told.set(id, { code: error.code, revision: error.action === 'sign-in' ? revision : undefined });
       this.#failures.fire({ credential, error });
     }
     return error;
