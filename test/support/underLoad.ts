@@ -23,8 +23,10 @@ export class FileSecretStore implements SecretStore {
   }
 
   #write(all: Record<string, string>): void {
-    writeFileSync(`${this.#path}.new`, JSON.stringify(all));
-    renameSync(`${this.#path}.new`, this.#path);
+    // Several processes write at a time.
+    const next = `${this.#path}.${process.pid}.new`;
+    writeFileSync(next, JSON.stringify(all));
+    renameSync(next, this.#path);
   }
 
   get(key: string): Promise<string | undefined> {
