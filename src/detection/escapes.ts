@@ -1,5 +1,5 @@
 import { foldedCharacter } from './lookAlikes.ts';
-import { roomFor } from './symbols.ts';
+import { roomFor, viewOf } from './symbols.ts';
 
 /**
  * Reads a text once the way its readers will: `\uXXXX`, `\xXX`, `\n`, `\"`, `\/` and octal escapes, `%XX`, `%uXXXX`, `&#…;` and named HTML
@@ -232,10 +232,6 @@ function nextStarter(text: Buffer, from: number): number {
     nearest = Math.min(nearest, next[s] as number);
   }
   return nearest;
-}
-
-function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** Digit value of a hex digit, 255 for other bytes. */

@@ -115,6 +115,11 @@ export class Symbols {
   }
 }
 
+/** The same memory, for reading and writing several bytes at a time. */
+export function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
+}
+
 /** A size to allocate: at least `bytes`, with room to grow. */
 export function roomFor(bytes: number): number {
   return 1 << (32 - Math.clz32(Math.max(bytes, 256) - 1));

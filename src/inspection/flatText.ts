@@ -1,4 +1,4 @@
-import { roomFor } from '../detection/symbols.ts';
+import { roomFor, viewOf } from '../detection/symbols.ts';
 
 const BACKSLASH = 0x5c;
 /** So many bytes without an escape, and the next one is searched natively. */
@@ -165,10 +165,6 @@ export class FlatText {
     }
     return j;
   }
-}
-
-function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** Four hexadecimal digits, -1 for anything else. */
