@@ -154,6 +154,17 @@ export class Database {
     return { changes: Number(changes) };
   }
 
+  /** Runs `work`, which only reads, on one state of the database: what other windows commit meanwhile is not seen. */
+  snapshot<T>(work: () => T): T {
+    if (this.#db.isTransaction) return work();
+    this.#guard(() => this.#db.exec('BEGIN'));
+    try {
+      return work();
+    } finally {
+      this.#guard(() => this.#db.exec('COMMIT'));
+    }
+  }
+
   /** Runs `work` in one write transaction; rolls back if it throws. */
   transaction<T>(work: () => T): T {
     this.run('BEGIN IMMEDIATE');

@@ -160,8 +160,11 @@ export class SignedCollection<T extends { readonly id: string }> {
   }
 
   #load(): boolean {
-    const manifest = this.#readManifest();
-    const stored = this.#db.all('SELECT id, body, mac FROM signed_row WHERE collection = ?', this.name);
+    // Of one state: a row that another window changed between the two would look forged.
+    const [manifest, stored] = this.#db.snapshot(() => [
+      this.#readManifest(),
+      this.#db.all('SELECT id, body, mac FROM signed_row WHERE collection = ?', this.name),
+    ]);
     const tampering: Tampering[] = [];
     const report = (id: string, problem: Tampering['problem']) => tampering.push({ collection: this.name, id, problem });
     if (!manifest.sound) report('*', 'list changed');

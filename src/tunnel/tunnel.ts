@@ -229,6 +229,14 @@ export class Tunnel implements Disposable {
       if (stem !== undefined) removeCapabilityFile(this.folder.folder, stem);
       this.#stems.delete(id);
     }
+    this.reconnect(server);
+  }
+
+  /**
+   * Ends what runs at a server, with its sessions, streams and connections: at its new place they mean nothing. Its agents keep their
+   * capabilities and are told to begin a new session (404), which bridges do unasked.
+   */
+  reconnect(server: string): void {
     for (const passage of [...this.#open]) if (passage.server.id === server) passage.end.abort();
     this.#sessions.endServer(server);
     this.#upstreams.get(server)?.upstream.dispose();

@@ -615,6 +615,32 @@ describe('bridge process', function () {
       await client.close();
     });
 
+    it('an old client goes on when the server moves, without the move being seen', async () => {
+      const elsewhere = await new EverythingServer().start();
+      await start();
+      const { core } = tunnel;
+      const client = new Client({ name: 'test', version: '1' });
+      await client.connect(
+        new StdioClientTransport({ command: process.execPath, args: tunnelArgs(), env: { ELECTRON_RUN_AS_NODE: '1' }, stderr: 'ignore' }),
+      );
+      const echo = async (message: string) => textOf(await client.callTool({ name: 'echo', arguments: { message } }));
+      assert.equal(await echo('here'), 'Echo: here');
+      const server = core.servers.get(tunnel.serverId);
+      assert.ok(server);
+      for (const credential of server.credentials) await core.credentials.rebind(credential, [new URL(elsewhere.url).origin]);
+      core.servers.put({ ...server, upstream: { kind: 'http', url: elsewhere.url } });
+      tunnel.tunnel.reconnect(server.id);
+      // Nothing is left that could answer from the old place.
+      await everything.stop();
+      try {
+        assert.equal(await echo('there'), 'Echo: there');
+      } finally {
+        await everything.start();
+        await client.close();
+        await elsewhere.stop();
+      }
+    });
+
     it('carries a new client', async () => {
       const modern = await new ModernServer().start();
       await start(modern.url);

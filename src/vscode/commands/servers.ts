@@ -332,15 +332,9 @@ async function moveServer(app: App, server: Server, title: string): Promise<void
   const place = await confirmPlace(draft);
   if (!place) return;
   core.servers.put({ ...server, upstream: place, credentials });
+  app.tunnel.reconnect(server.id);
   await forgetUnused(app, server.credentials);
-  reconnect(app, server.id);
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: `moved to ${there}` });
-}
-
-/** Ends every connection to a server: sessions and streams of the old place mean nothing at the new one. */
-function reconnect(app: App, server: string): void {
-  app.tunnel.revokeServer(server);
-  app.tunnel.issue(server, 'agent', 'shared');
 }
 
 async function reauthenticate(app: App, server: Server, title: string, draft: Draft = draftOf(server)): Promise<void> {
@@ -359,8 +353,8 @@ async function reauthenticate(app: App, server: Server, title: string, draft: Dr
   const credential = await sealDraft(app, draft, place);
   const { upstream } = core.servers.get(server.id) ?? server;
   core.servers.put({ ...server, upstream: place, credentials: credential === undefined ? [] : [credential] });
+  if (bindingOf(place) !== bindingOf(upstream)) app.tunnel.reconnect(server.id);
   await forgetUnused(app, server.credentials);
-  if (bindingOf(place) !== bindingOf(upstream)) reconnect(app, server.id);
   if (tools) core.catalog.observe(server.id, core.inspector.redactPlain(tools), { pin: false });
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: 'authentication changed' });
 }

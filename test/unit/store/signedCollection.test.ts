@@ -148,6 +148,25 @@ describe('SignedCollection', () => {
     assert.deepEqual(values(), { a: 1, b: 2 });
   });
 
+  it('takes nothing for forged that another window changes in the very moment of reading', async () => {
+    const other = open();
+    const db = bench.window();
+    const reading = new SignedCollection(db, 'thing', Row, bench.key);
+    const all = db.all.bind(db);
+    let value = 10;
+    // The other window's commit falls between the list of rows and the rows.
+    db.all = (...what) => {
+      other.write([{ id: 'a', value: ++value }]);
+      return all(...what);
+    };
+    for (let round = 0; round < 5; round++) {
+      const { b, a } = values(reading);
+      assert.deepEqual([b, a], [2, round === 0 ? 1 : 10 + round]);
+      assert.deepEqual(problems(reading), []);
+      await nextTurn();
+    }
+  });
+
   it('takes two windows that write in turn', async () => {
     const other = open();
     for (let i = 0; i < 20; i++) (i % 2 ? rows : other).write([{ id: `n${i}`, value: i }]);
