@@ -24,7 +24,7 @@ export interface Activity {
 /** An outcome waits at most this long for company before it is written, milliseconds. A crash in between leaves an intent without outcome. */
 const OUTCOME_DELAY_MS = 20;
 /** So many outcomes are written without waiting for more: some milliseconds of work. */
-const OUTCOMES_AT_ONCE = 256;
+const OUTCOMES_AT_ONCE = 16;
 /** Outcomes that may wait while the database can't be written; the oldest are given up beyond that. */
 const MAX_WAITING_OUTCOMES = 10_000;
 

@@ -6,11 +6,12 @@ import type { Stop } from '../common/stop.ts';
 import type { Exchange } from '../mcp/exchange.ts';
 import type { UpstreamResponse } from '../upstream/upstream.ts';
 import type { Outgoing } from './credentialing.ts';
+import type { Placed } from './openPassages.ts';
 import type { Session } from './sessions.ts';
 import type { Task } from './tasks.ts';
 
 /** What stages keep about an exchange beside what the record needs. */
-export interface Passage extends Exchange {
+export interface Passage extends Exchange, Placed {
   readonly response: ServerResponse;
   /** Id of the capability that let it in. */
   readonly capability: string;

@@ -27,6 +27,7 @@ import type { Core } from './core.ts';
 import { carry } from './pipeline.ts';
 import { Continuations } from './continuations.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { OpenPassages } from './openPassages.ts';
 import { isHeld, isStanding, type Passage } from './passage.ts';
 import { Sessions } from './sessions.ts';
 import { Stages } from './stages.ts';
@@ -90,7 +91,7 @@ export class Tunnel implements Disposable {
   readonly #sessions: Sessions;
   readonly #streams: Streams;
   readonly #upstreams = new Map<string, { readonly place: UpstreamPlace; readonly upstream: Upstream }>();
-  readonly #open = new Set<Passage>();
+  readonly #open = new OpenPassages<Passage>();
   readonly #store = new DisposableStore();
   readonly #inUse: Emitter<InUse>;
   readonly #stages: Stages;
@@ -213,7 +214,7 @@ export class Tunnel implements Disposable {
     this.#capabilities.revoke(capability.id);
     this.#stems.delete(capability.id);
     const token = this.#issue(capability.principal, capability.server, stem);
-    for (const passage of [...this.#open]) if (passage.capability === capability.id && isStanding(passage)) endCleanly(passage);
+    for (const passage of this.#open) if (passage.capability === capability.id && isStanding(passage)) endCleanly(passage);
     return token;
   }
 
@@ -237,7 +238,7 @@ export class Tunnel implements Disposable {
    * capabilities and are told to begin a new session (404), which bridges do unasked.
    */
   reconnect(server: string): void {
-    for (const passage of [...this.#open]) if (passage.server.id === server) passage.end.abort();
+    for (const passage of this.#open) if (passage.server.id === server) passage.end.abort();
     this.#sessions.endServer(server);
     this.#upstreams.get(server)?.upstream.dispose();
     this.#upstreams.delete(server);
@@ -252,7 +253,7 @@ export class Tunnel implements Disposable {
     this.#removeFiles();
     if (graceMs > 0)
       await this.#drain(graceMs, () => [...this.#open].every((passage) => isStanding(passage) || passage.httpMethod !== 'POST'));
-    for (const passage of [...this.#open]) {
+    for (const passage of this.#open) {
       if (isStanding(passage)) endCleanly(passage);
       else passage.end.abort();
     }
@@ -279,7 +280,7 @@ export class Tunnel implements Disposable {
 
   dispose(): void {
     this.#closing = true;
-    for (const passage of [...this.#open]) passage.end.abort();
+    for (const passage of this.#open) passage.end.abort();
     this.#listener?.dispose();
     this.#removeFiles();
     for (const { upstream } of this.#upstreams.values()) upstream.dispose();
@@ -351,6 +352,7 @@ export class Tunnel implements Disposable {
       times: {},
       stage: undefined,
       since: startedAt,
+      at: -1,
     };
     // Modern: leaving is cancelling. Legacy: only a GET stream ends with its reader (PROTOCOL.md 1).
     inbound.gone.addEventListener('abort', () => {
@@ -395,7 +397,7 @@ export class Tunnel implements Disposable {
   /** A revoke or pause ends what was let through before, and agents hear that their tools are others now. */
   #accessChanged(): void {
     const held = [...this.#open].filter(isHeld);
-    for (const exchange of [...this.#open]) {
+    for (const exchange of this.#open) {
       if (exchange.decision?.effect !== 'allow') continue;
       let still: boolean;
       try {
