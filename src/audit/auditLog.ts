@@ -79,9 +79,9 @@ export class AuditLog implements Disposable {
 
   /**
    * Writes the intent of a call. Rejects with StoreError if it can't be written, or if nobody outside the database would know of the chain
-   * that it stands in; then nothing may be forwarded.
+   * that it stands in; then nothing may be forwarded. `undefined`: it is written. Throws what it would reject with.
    */
-  async open(exchange: string, intent: Intent): Promise<void> {
+  open(exchange: string, intent: Intent): Promise<void> | undefined {
     if (!this.#begun)
       throw new StoreError(
         'CULVERT_STORE_NOT_BEGUN',
@@ -94,9 +94,9 @@ export class AuditLog implements Disposable {
       this.#wroteThisTurn = true;
       setImmediate(() => (this.#wroteThisTurn = false));
       this.#write([entry]);
-      return;
+      return undefined;
     }
-    await new Promise<void>((resolve, reject) => {
+    return new Promise<void>((resolve, reject) => {
       if (this.#intents.push({ entry, resolve, reject }) === 1) setImmediate(() => this.#writeIntents());
     });
   }

@@ -50,6 +50,11 @@ export function inject(url: URL, placement: Placement, secret: Secret, parts?: R
 /** Headers that the agent’s client and the protocol set and that nobody changes on the way: signed too. */
 const SIGNED = ['content-type', 'mcp-session-id', 'mcp-protocol-version'] as const;
 
+/** Whether what a placement adds depends on the whole request: {@link sign} makes it. */
+export function isSigned(placement: Placement): boolean {
+  return placement.kind === 'aws-sigv4';
+}
+
 /** Headers that sign a request as it goes out, where the placement is a signature. Pure. */
 export function sign(
   placement: Placement,

@@ -56,6 +56,7 @@ export class Canaries implements Disposable {
   readonly #clock: Clock;
   readonly #subscription: Disposable;
   #learned = new Set<string>();
+  #underWay = 0;
   #learning: Promise<void> = Promise.resolve();
 
   readonly onDidChange: Event<undefined>;
@@ -82,6 +83,11 @@ export class Canaries implements Disposable {
   /** Resolves when every value that was planted so far is recognised. */
   get learned(): Promise<void> {
     return this.#learning;
+  }
+
+  /** Whether some may not be recognised yet. */
+  get isLearning(): boolean {
+    return this.#underWay > 0;
   }
 
   /** Newest first. */
@@ -127,6 +133,7 @@ export class Canaries implements Disposable {
 
   /** Looks which canaries there are now, and learns their values. */
   learn(): Promise<void> {
+    this.#underWay++;
     this.#learning = this.#learning
       .then(async () => {
         const planted = new Set(this.list().map(({ id }) => id));
@@ -138,7 +145,8 @@ export class Canaries implements Disposable {
         }
       })
       // A keyring that is locked for a moment: the next change looks again.
-      .catch(() => undefined);
+      .catch(() => undefined)
+      .finally(() => this.#underWay--);
     return this.#learning;
   }
 

@@ -15,12 +15,17 @@ export class Fragments {
     this.#known = known;
   }
 
+  /** Whether there is a secret to be added up among those that `only` names. */
+  countsAny(only: (id: string) => boolean): boolean {
+    return this.#known.some(only);
+  }
+
   /**
    * Takes the next text that leaves in a session, for the tool (`stream`) that gets it. Gives the ids of the secrets, among those that `only`
    * names, of which the text holds a part and now too much has left.
    */
   async add(session: string, stream: string, text: Buffer, only: (id: string) => boolean): Promise<readonly string[]> {
-    if (!this.#known.some(only)) return [];
+    if (!this.countsAny(only)) return [];
     const sum = this.#sumOf(session);
     const out = new Set<string>();
     for (let at = 0; at < text.length; at += SLICE_BYTES) {

@@ -141,12 +141,12 @@ export class Listener<P> implements Disposable {
 
   async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new Stop();
-    response.once('close', () => {
+    response.on('close', () => {
       if (!response.writableFinished) gone.abort();
     });
     // A broken connection is no fault of ours; the abort above tells whom it concerns.
-    response.on('error', () => undefined);
-    request.on('error', () => undefined);
+    response.on('error', ignore);
+    request.on('error', ignore);
     try {
       await this.#admit(request, response, gone.signal);
     } catch (error) {
@@ -214,8 +214,12 @@ export class Listener<P> implements Disposable {
   }
 }
 
+function ignore(): void {
+  // Told otherwise.
+}
+
 function isJson(contentType: string | undefined): boolean {
-  return (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() === 'application/json';
+  return contentType === 'application/json' || (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() === 'application/json';
 }
 
 function finish(
@@ -237,8 +241,9 @@ function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | 
         resolve('too-large');
       } else parts.add(part);
     });
-    request.once('end', () => resolve(parts.take()));
-    request.once('close', () => resolve('broken'));
+    request.on('end', () => resolve(parts.take()));
+    // Behind its end, too; then nobody listens any more.
+    request.on('close', () => resolve('broken'));
   });
 }
 

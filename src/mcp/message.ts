@@ -37,6 +37,9 @@ export interface Claims {
   readonly traceparent?: string;
 }
 
+/** Of a message that says nothing about its client, as most do. */
+export const NO_CLAIMS: Claims = Object.freeze({});
+
 /** Outcome of {@link readMessage}. `code` is the JSON-RPC error code of the answer (PROTOCOL.md 2). */
 export type ReadResult =
   { readonly ok: true; readonly message: Message } | { readonly ok: false; readonly code: -32700 | -32600; readonly reason: string };
@@ -180,7 +183,7 @@ function assemble(bytes: Buffer, reader: JsonReader, { top, params, meta, editor
         requestState: undefined,
         editorMeta: undefined,
         protocolVersion: undefined,
-        claims: {},
+        claims: NO_CLAIMS,
       },
     };
   }
@@ -246,7 +249,7 @@ function textOf(bytes: Buffer, reader: JsonReader, span: Span, what: string): st
 }
 
 function claimsOf(bytes: Buffer, reader: JsonReader, clientInfo: Span | undefined, meta: ReadonlyMap<string, Span>): Claims {
-  if (clientInfo === undefined && meta.size === 0) return {};
+  if (clientInfo === undefined && meta.size === 0) return NO_CLAIMS;
   return {
     ...readClientInfo(bytes, clientInfo),
     ...readClientInfo(bytes, meta.get(CLIENT_INFO_KEY)),

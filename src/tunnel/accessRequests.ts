@@ -35,9 +35,8 @@ export function requestTool(hidden: readonly string[]): string {
 
 const PLAIN_TOOL = JSON.stringify(REQUEST_ACCESS_TOOL);
 
-/** Asks the user for what the agent wants, and answers the call; `undefined` for any other message. */
-export async function answerRequest(x: Passage, options: StagesOptions): Promise<Answer | undefined> {
-  if (!x.asksForAccess) return undefined;
+/** Asks the user for what the agent wants, and answers the call, which {@link asksForAccess}. */
+export async function answerRequest(x: Passage, options: StagesOptions): Promise<Answer> {
   const { core } = options;
   // Without known secrets: it is shown, remembered and given back.
   const read = parseRequestAccess(argumentsText(x, core));

@@ -17,20 +17,31 @@ import type { StagesOptions } from './stages.ts';
 import type { Task } from './tasks.ts';
 
 /** Stage 3: grants and policies decide; where they say so, the user is asked. Leaves the decision, and what made it, on the exchange. */
-export async function authorize(x: Passage, options: StagesOptions): Promise<void> {
+export function authorize(x: Passage, options: StagesOptions): Promise<void> | undefined {
   const pending = options.policiesReady?.();
-  if (pending) await pending;
+  return pending ? pending.then(() => decideNow(x, options)) : decideNow(x, options);
+}
+
+/** Resolves when the user has answered; `undefined` if nobody has to be asked. */
+function decideNow(x: Passage, options: StagesOptions): Promise<void> | undefined {
   const { access } = options.core;
   const ruling = throughTasks(x, options, access.admit(callerOf(x, options), callOf(x, options)));
   x.decision = ruling;
   x.policyDigest = access.digest();
   x.shadow = ruling.shadow;
-  if (ruling.effect === 'ask') {
-    x.decision = await ask(x, options);
+  if (ruling.effect !== 'ask') {
+    noteTask(x, options, ruling);
+    return undefined;
+  }
+  return ask(x, options).then((decision) => {
+    x.decision = decision;
     // While the user thought, another secret may have been sealed: what was looked at before does not count any more.
     x.clean = undefined;
-  }
-  const { by } = x.decision;
+    noteTask(x, options, decision);
+  });
+}
+
+function noteTask(x: Passage, { core: { access } }: StagesOptions, { by }: Decision): void {
   const ends = by.kind === 'grant' ? access.get(by.grant)?.endsWith : undefined;
   x.task = ends?.kind === 'task' ? access.tasks.get(ends.task)?.name : undefined;
 }

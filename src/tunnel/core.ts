@@ -106,6 +106,8 @@ export class Core implements Disposable {
   readonly #options: CoreOptions;
   readonly #store = new DisposableStore();
   #learning: Promise<void> = Promise.resolve();
+  /** How many lists of sealed values are still being read. */
+  #toLearn = 0;
   #generations: Generations | undefined;
   #reported = '';
   /** What was wrong at the last look; said once, not at every look. */
@@ -265,11 +267,13 @@ export class Core implements Disposable {
     return this.leaks.findings;
   }
 
-  /** Resolves when every sealed value is known to the inspector, and what secrets look like: that is loaded when it is first needed. */
-  async ready(): Promise<void> {
-    await this.#learning;
-    await this.leaks.canaries.learned;
-    await this.leaks.ready();
+  /**
+   * Resolves when every sealed value is known to the inspector, and what secrets look like: that is loaded when it is first needed.
+   * `undefined` if it is so now.
+   */
+  ready(): Promise<void> | undefined {
+    if (this.#toLearn === 0 && !this.leaks.canaries.isLearning) return this.leaks.ready();
+    return this.#learning.then(() => this.leaks.canaries.learned).then(() => this.leaks.ready());
   }
 
   /** Names of the credentials that go along to a server. */
@@ -400,6 +404,7 @@ export class Core implements Disposable {
   #learn(ids: readonly string[]): void {
     if (ids.length === 0) return;
     for (const id of ids) this.#known.add(id);
+    this.#toLearn++;
     this.#learning = this.#learning.then(async () => {
       for (const id of ids) {
         const opened = await this.credentials.vault.openForDetection(id);
@@ -408,6 +413,8 @@ export class Core implements Disposable {
         if (parts) for (const { revision, secret } of parts) this.recognise(id, revision, secret);
         else this.recognise(id, opened.revision, opened.secret);
       }
+      // Not reached where one could not be read: then whoever waits is told, as before.
+      this.#toLearn--;
     });
   }
 

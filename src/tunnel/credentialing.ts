@@ -1,6 +1,6 @@
 import type { Credential } from '../credentials/credential.ts';
 import { fillPlaceholders, mayHoldPlaceholder, type ArgumentValue } from '../credentials/arguments.ts';
-import { inject, sign } from '../credentials/injection.ts';
+import { inject, isSigned, sign } from '../credentials/injection.ts';
 import { CredentialError, type Refused, type Resolved } from '../credentials/source.ts';
 import { sourceKindOf } from '../credentials/sources.ts';
 import type { Edit } from '../mcp/json.ts';
@@ -29,31 +29,51 @@ export interface Outgoing extends Pick<UpstreamRequest, 'url' | 'headers' | 'env
 }
 
 /**
- * Puts the credentials of the server on a request. `bare` are its headers so far. Waits only for values that are not known yet; resolves to
- * an answer if one can't be had: the request is not sent then.
+ * Puts the credentials of the server on a request. `bare` are its headers so far. Waits only for values that are not known yet; gives an
+ * answer if one can't be had: the request is not sent then.
  */
-export async function addCredentials(
+export function addCredentials(
   x: Passage,
   core: Core,
   bare: Readonly<Record<string, string | string[]>>,
-): Promise<Answer | undefined> {
+): Promise<Answer | undefined> | Answer | undefined {
+  return addFrom(x, core, bare, []);
+}
+
+/** Goes on behind the credentials that are `carried` already. */
+function addFrom(x: Passage, core: Core, bare: Outgoing['bare'], carried: Carried[]): Promise<Answer | undefined> | Answer | undefined {
   const { server } = x;
   const binding = bindingOf(server.upstream);
   const url = urlOf(server.upstream);
-  const carried: Carried[] = [];
-  for (const id of server.credentials) {
+  for (const id of server.credentials.slice(carried.length)) {
     const credential = core.credentials.recent(id);
     if (!credential)
       return notForwarded(x, 502, `A credential of ${server.label} is missing. The user can add it again with “Culvert: Edit Server…”.`);
+    const take = (resolved: Resolved) => {
+      carried.push({ credential, resolved });
+      core.credentials.used(id);
+    };
     try {
       const given = core.sources.resolve(credential, binding, url);
-      carried.push({ credential, resolved: given instanceof Promise ? await orLeave(x, given) : given });
+      if (given instanceof Promise)
+        return orLeave(x, given).then(
+          (resolved) => {
+            take(resolved);
+            return addFrom(x, core, bare, carried);
+          },
+          (error: unknown) => failed(x, credential, error),
+        );
+      take(given);
     } catch (error) {
       return failed(x, credential, error);
     }
-    core.credentials.used(id);
   }
   return place(x, core, url, bare, carried);
+}
+
+/** Whether a refusal may be for want of another credential (RFC 6750, 3.1). */
+export function mayRenew({ status }: UpstreamResponse): boolean {
+  return status === 401 || status === 403;
 }
 
 /**
@@ -92,24 +112,30 @@ export async function renewCredentials(x: Passage, core: Core, response: Upstrea
 }
 
 /**
- * What goes out: the request with its credentials, signed, and with proofs of possession where a source makes them. Signed and proven anew
- * for where the server redirects within its origin.
+ * What goes out: the request with its credentials, signed, and with proofs of possession where a source makes them; a promise only where it
+ * does. Signed and proven anew for where the server redirects within its origin.
  */
-export async function finish(
-  x: Passage,
-  core: Core,
-  body: Buffer | undefined,
-  now: () => number,
-): Promise<Pick<UpstreamRequest, 'url' | 'headers' | 'headersFor' | 'environment'>> {
+export function finish(x: Passage, core: Core, body: Buffer | undefined, now: () => number): Promise<UpstreamRequest> | UpstreamRequest {
   const { outgoing } = x;
   if (!outgoing) throw new Error('The request was not prepared.');
   const { url, environment } = outgoing;
-  return {
+  const withHeaders = (headers: Outgoing['headers']): UpstreamRequest => ({
+    method: x.httpMethod,
     url,
-    headers: await headersAt(url, outgoing, x, core, body, now()),
-    headersFor: (at) => headersAt(at, outgoing, x, core, body, now()),
+    headers,
+    headersFor: async (at) => headersAt(at, outgoing, x, core, body, now()),
     ...(environment ? { environment } : {}),
-  };
+    body,
+    signal: x.end.signal,
+  });
+  // Most credentials stand where they stand, whatever the request.
+  if (!outgoing.carried.some(({ credential }) => isMadeAnew(credential, core))) return withHeaders(outgoing.headers);
+  return headersAt(url, outgoing, x, core, body, now()).then(withHeaders);
+}
+
+/** Whether what goes along depends on the request. */
+function isMadeAnew(credential: Credential, core: Core): boolean {
+  return isSigned(credential.placement) || core.sources.sourceOf(credential).prove !== undefined;
 }
 
 /** The headers of a request to `url`, with what holds for this URL alone. */

@@ -31,18 +31,41 @@ export function toolOf({ message, tasks }: Passage): string | undefined {
   return message?.method === 'tools/call' ? (message.name ?? '') : tasks[0]?.tool;
 }
 
-/** Looks at a large request before anybody has to wait for it in one go. */
-export async function lookAhead(x: Passage, core: Core): Promise<void> {
-  if (core.leaks.secrets.goesAside(x.body.length)) x.clean ??= await core.inspector.isCleanSoon(x.body, besideOf(x));
+/** Looks at a large request before anybody has to wait for it in one go; `undefined` if there is nothing to wait for. */
+export function lookAhead(x: Passage, core: Core): Promise<void> | undefined {
+  if (x.clean !== undefined || !core.leaks.secrets.goesAside(x.body.length)) return undefined;
+  return core.inspector.isCleanSoon(x.body, besideOf(x)).then((clean) => {
+    x.clean = clean;
+  });
 }
 
 /** Stage 5: a secret that belongs elsewhere stops the call; what looks like one, and what leaves piece by piece, is asked about. */
-export async function checkOutgoing(x: Passage, options: StagesOptions): Promise<Answer | undefined> {
+export function checkOutgoing(x: Passage, options: StagesOptions): Promise<Answer | undefined> | undefined {
   const { core } = options;
-  await lookAhead(x, core);
-  const own = new Set(x.server.credentials);
-  const foreign = (id: string) => !own.has(credentialOf(id));
-  return (isClean(x, core) ? undefined : await checkValues(x, options, foreign)) ?? (await checkParts(x, options, foreign));
+  const own = x.server.credentials;
+  const foreign = (id: string) => !own.includes(credentialOf(id));
+  const looking = lookAhead(x, core);
+  if (!looking && isClean(x, core)) return mayHoldParts(x, core, foreign) ? checkParts(x, options, foreign) : undefined;
+  return checkAll(x, options, foreign, looking);
+}
+
+async function checkAll(
+  x: Passage,
+  options: StagesOptions,
+  foreign: (id: string) => boolean,
+  looking: Promise<void> | undefined,
+): Promise<Answer | undefined> {
+  const { core } = options;
+  await looking;
+  return (
+    (isClean(x, core) ? undefined : await checkValues(x, options, foreign)) ??
+    (mayHoldParts(x, core, foreign) ? await checkParts(x, options, foreign) : undefined)
+  );
+}
+
+/** Whether there are secrets at all of which a request could take parts along. */
+function mayHoldParts({ message }: Passage, core: Core, foreign: (id: string) => boolean): boolean {
+  return message !== undefined && message.kind !== 'notification' && core.leaks.fragments.countsAny(foreign);
 }
 
 async function checkValues(x: Passage, options: StagesOptions, foreign: (id: string) => boolean): Promise<Answer | undefined> {
@@ -77,7 +100,7 @@ async function checkValues(x: Passage, options: StagesOptions, foreign: (id: str
 /** Fragments, added up over what one agent sends to one server. */
 async function checkParts(x: Passage, options: StagesOptions, foreign: (id: string) => boolean): Promise<Answer | undefined> {
   const { message } = x;
-  if (!message || message.kind === 'notification') return undefined;
+  if (!message) return undefined;
   const { core } = options;
   const session = `${principalKey(x.principal)}\u0000${x.server.id}`;
   const span = message.arguments;

@@ -1,6 +1,7 @@
 import { createHash, hash } from 'node:crypto';
 import type { CredentialUse, Intent, Outcome } from '../audit/record.ts';
 import { messageOf } from '../common/errors.ts';
+import type { Credential } from '../credentials/credential.ts';
 import { LARGE_BYTES } from '../inspection/secretSearch.ts';
 import { methodOf, type Exchange } from '../mcp/exchange.ts';
 import type { Span } from '../mcp/json.ts';
@@ -28,6 +29,9 @@ const MAX_READ_LATER_BYTES = 64 * 1024;
 const MAX_FOUND = 20;
 const INPUT_REQUIRED = Buffer.from('"input_required"');
 
+/** Fields that are set one after the other. */
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** What is written about a call before anything leaves the machine. Holds no secret. */
 export function intentOf(
   x: Passage,
@@ -44,69 +48,92 @@ export function intentOf(
   const { task, shadow, policyDigest } = x;
   const approver = approverOf(x);
   const { credentials, credentialUse } = credentialsOf(x, core);
-  const intent: Intent = {
+  // Assigned one by one: what is copied from objects that are there or not takes several times as long, for every call.
+  const intent: Writable<Intent> = {
     v: 2,
     client: principal.client,
     window: principal.window,
-    ...(principal.workspaceName === undefined ? {} : { workspace: principal.workspaceName }),
-    claims: { ...claims },
+    claims: claims as Readonly<Record<string, string>>,
     server: server.id,
     serverLabel: server.label,
     origin: bindingOf(server.upstream),
     era: x.era,
-    ...(protocol === undefined ? {} : { protocol: protocol.slice(0, MAX_NAME) }),
-    ...(message?.id === undefined ? {} : { rpcId: message.id.slice(0, MAX_NAME) }),
-    ...(session === undefined ? {} : { session }),
     method: methodOf(x),
-    ...(tool === undefined ? {} : { tool }),
-    ...(x.continues === undefined ? {} : { continues: x.continues }),
-    ...(span ? { argumentsDigest: hash('sha256', x.body.subarray(span.start, span.end)) } : {}),
-    ...(text === undefined ? {} : { arguments: text.slice(0, MAX_RECORDED_ARGUMENTS) }),
     effect,
     decidedBy: decision?.by.kind === 'grant' ? decision.by.grant : (decision?.by.rule ?? 'fault'),
-    ...(decision?.by.kind === 'grant' ? { grant: decision.by.grant } : {}),
-    ...(policyDigest === undefined ? {} : { policyDigest }),
-    ...(approver === undefined ? {} : { approver }),
-    ...(shadow && shadow.length > 0 ? { shadow: shadow.map((of) => `${of.layer}: ${of.effect} (${of.rule})`) } : {}),
     reason: decision?.reason ?? '',
     credentials,
-    ...(credentialUse.length > 0 ? { credentialUse } : {}),
-    ...(task === undefined ? {} : { task }),
     requestBytes: x.body.length,
     mono: round(x.startedAt),
   };
+  if (principal.workspaceName !== undefined) intent.workspace = principal.workspaceName;
+  if (protocol !== undefined) intent.protocol = protocol.slice(0, MAX_NAME);
+  if (message?.id !== undefined) intent.rpcId = message.id.slice(0, MAX_NAME);
+  if (session !== undefined) intent.session = session;
+  if (tool !== undefined) intent.tool = tool;
+  if (x.continues !== undefined) intent.continues = x.continues;
+  if (span) intent.argumentsDigest = hash('sha256', x.body.subarray(span.start, span.end));
+  if (text !== undefined) intent.arguments = text.slice(0, MAX_RECORDED_ARGUMENTS);
+  if (decision?.by.kind === 'grant') intent.grant = decision.by.grant;
+  if (policyDigest !== undefined) intent.policyDigest = policyDigest;
+  if (approver !== undefined) intent.approver = approver;
+  if (shadow && shadow.length > 0) intent.shadow = shadow.map((of) => `${of.layer}: ${of.effect} (${of.rule})`);
+  if (credentialUse.length > 0) intent.credentialUse = credentialUse;
+  if (task !== undefined) intent.task = task;
   return clean ? intent : core.inspector.redactPlain(intent);
 }
 
-/** Writes how an exchange ended; also its intent, if it ended before it had one. The answer is on its way: nobody waits for this. */
-export async function recordOutcome(x: Passage, options: StagesOptions, answer: Answer): Promise<void> {
+/**
+ * Writes how an exchange ended; also its intent, if it ended before it had one. The answer is on its way: nobody waits for this. `undefined`
+ * where it is noted already.
+ */
+export function recordOutcome(x: Passage, options: StagesOptions, answer: Answer): Promise<void> | undefined {
   const { core, clock, logger } = options;
   const ended = clock.monotonic();
   enter(x, undefined, ended);
+  // The intent is on record; an intent without outcome tells that the end could not be written.
+  const failed = (error: unknown) => logger.error(`The outcome of a call could not be recorded: ${messageOf(error)}`);
   try {
-    if (!x.recorded)
-      await core.audit.open(x.id, core.inspector.redactPlain({ ...intentOf(x, options, 'deny'), reason: answer.error ?? 'refused' }));
-    const reply = x.reply ?? (answer.sent || answer.body.length === 0 || x.upstream === undefined ? undefined : answer.body);
-    const kept = options.recordResults();
-    const digested = kept === 'off' ? undefined : reply;
-    // Now: what is a secret now may be forgotten when the outcome is written.
-    const error = answer.error === undefined ? undefined : core.inspector.redactForDisplay(answer.error);
-    const ending = { answer, reply, ended, kept, error };
-    if (digested === undefined || digested.length <= MAX_READ_LATER_BYTES)
-      core.audit.close(x.id, () => outcomeOf(x, { ...ending, digest: digested && hash('sha256', digested) }));
-    else core.audit.close(x.id, outcomeOf(x, { ...ending, digest: await digestOf(digested) }));
-    if (x.findings.length === 0) return;
-    const tool = x.message?.method === 'tools/call' ? (x.message.name ?? '') : x.tasks[0]?.tool;
-    core.findings.add(x.findings, {
-      server: x.server.id,
-      tool: tool === undefined ? undefined : core.inspector.redactForDisplay(tool),
-      workspace: x.principal.workspace,
-      exchange: x.id,
-    });
+    const opening = x.recorded
+      ? undefined
+      : core.audit.open(x.id, core.inspector.redactPlain({ ...intentOf(x, options, 'deny'), reason: answer.error ?? 'refused' }));
+    const writing = opening ? opening.then(() => close(x, options, answer, ended)) : close(x, options, answer, ended);
+    return writing?.catch(failed);
   } catch (error) {
-    // The intent is on record; an intent without outcome tells that the end could not be written.
-    logger.error(`The outcome of a call could not be recorded: ${messageOf(error)}`);
+    failed(error);
+    return undefined;
   }
+}
+
+/** `undefined` unless there is a large result to be read. */
+function close(x: Passage, options: StagesOptions, answer: Answer, ended: number): Promise<void> | undefined {
+  const { core } = options;
+  const reply = x.reply ?? (answer.sent || answer.body.length === 0 || x.upstream === undefined ? undefined : answer.body);
+  const kept = options.recordResults();
+  const digested = kept === 'off' ? undefined : reply;
+  // Now: what is a secret now may be forgotten when the outcome is written.
+  const error = answer.error === undefined ? undefined : core.inspector.redactForDisplay(answer.error);
+  const ending = { answer, reply, ended, kept, error };
+  if (digested !== undefined && digested.length > MAX_READ_LATER_BYTES)
+    return digestOf(digested).then((digest) => {
+      core.audit.close(x.id, outcomeOf(x, { ...ending, digest }));
+      tell(x, core);
+    });
+  core.audit.close(x.id, () => outcomeOf(x, { ...ending, digest: digested && hash('sha256', digested) }));
+  tell(x, core);
+  return undefined;
+}
+
+/** Hands on what was found. */
+function tell(x: Passage, core: Core): void {
+  if (x.findings.length === 0) return;
+  const tool = x.message?.method === 'tools/call' ? (x.message.name ?? '') : x.tasks[0]?.tool;
+  core.findings.add(x.findings, {
+    server: x.server.id,
+    tool: tool === undefined ? undefined : core.inspector.redactForDisplay(tool),
+    workspace: x.principal.workspace,
+    exchange: x.id,
+  });
 }
 
 /** How an exchange ended, as far as it is known when it ends. */
@@ -129,24 +156,25 @@ function outcomeOf(x: Passage, { answer, reply, ended, kept, digest, error }: En
   const result = answer.result === 'ok' && !answer.sent ? resultOf(answer.body) : answer.result;
   const text = reply && kept === 'redacted' ? resultText(reply) : undefined;
   const rpcCode = reply && result === 'rpc-error' ? codeIn(reply) : undefined;
-  return {
+  const outcome: Writable<Outcome> = {
     v: 2,
     result,
     status: answer.status,
-    ...(rpcCode === undefined ? {} : { rpcCode }),
-    ...(reply && x.era === 'modern' && asksForInput(reply) ? { inputRequired: true } : {}),
     responseBytes: x.responseBytes,
     findings: x.findings.length,
-    ...(x.findings.length > 0 ? { found: x.findings.slice(0, MAX_FOUND).map(({ rule, action }) => ({ rule, action })) } : {}),
-    ...(digest === undefined ? {} : { resultDigest: digest }),
-    ...(text === undefined ? {} : { resultText: text }),
     totalMs: round(ended - x.startedAt),
     decisionMs: round(x.decidedAt - x.startedAt),
-    ...(x.upstreamMs === undefined ? {} : { upstreamMs: round(x.upstreamMs) }),
     stages: x.times,
-    ...(error === undefined ? {} : { error }),
     mono: round(ended),
   };
+  if (rpcCode !== undefined) outcome.rpcCode = rpcCode;
+  if (reply && x.era === 'modern' && asksForInput(reply)) outcome.inputRequired = true;
+  if (x.findings.length > 0) outcome.found = x.findings.slice(0, MAX_FOUND).map(({ rule, action }) => ({ rule, action }));
+  if (digest !== undefined) outcome.resultDigest = digest;
+  if (text !== undefined) outcome.resultText = text;
+  if (x.upstreamMs !== undefined) outcome.upstreamMs = round(x.upstreamMs);
+  if (error !== undefined) outcome.error = error;
+  return outcome;
 }
 
 /** Who said yes or no, if somebody was asked and answered. */
@@ -162,10 +190,20 @@ function approverOf(x: Passage): string | undefined {
 
 const NO_CREDENTIALS = { credentials: [] as readonly string[], credentialUse: [] as readonly CredentialUse[] };
 
+/** By what goes along: the same from call to call, as long as none is replaced. */
+const inWords = new WeakMap<Credential, typeof NO_CREDENTIALS>();
+
 /** What goes along, in words and as data. */
 function credentialsOf({ server }: Passage, core: Core): typeof NO_CREDENTIALS {
-  if (server.credentials.length === 0) return NO_CREDENTIALS;
-  const known = server.credentials.flatMap((id) => core.credentials.recent(id) ?? []);
+  const { credentials: ids } = server;
+  const only = ids.length === 1 && ids[0] !== undefined ? core.credentials.recent(ids[0]) : undefined;
+  if (!only) return ids.length === 0 ? NO_CREDENTIALS : described(ids.flatMap((id) => core.credentials.recent(id) ?? []));
+  let words = inWords.get(only);
+  if (!words) inWords.set(only, (words = described([only])));
+  return words;
+}
+
+function described(known: readonly Credential[]): typeof NO_CREDENTIALS {
   return {
     credentials: known.map(({ name, revision }) => `${name} (revision ${revision})`),
     credentialUse: known.map(({ id, name, revision }) => ({ id, name, revision })),

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { messageOf } from '../common/errors.ts';
 import { ListMemory } from '../inspection/listMemory.ts';
+import type { Inspected } from '../inspection/inspector.ts';
 import type { Finding } from '../mcp/finding.ts';
 import { JSON_LINES_TYPES, JsonLineSplitter } from '../mcp/jsonLines.ts';
 import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
@@ -25,7 +26,7 @@ export const KEEP_ALIVE_MS = 25_000;
 const MAX_FINDINGS = 2_000;
 
 /** Stage 8: brings the server's answer to the agent, every message of it inspected. */
-export async function relay(x: Passage, options: StagesOptions): Promise<Answer> {
+export function relay(x: Passage, options: StagesOptions): Promise<Answer> | Answer {
   const { upstream } = x;
   if (!upstream) return notForwarded(x, 500, 'There is no answer to bring.');
   const { core } = options;
@@ -64,7 +65,8 @@ async function relayWhole(
   const maxBytes = isError ? MAX_ERROR_BODY_BYTES : MAX_RESPONSE_BYTES;
   // An error says why in a few words; one that never ends, such as an event stream, must not hold the call for ever.
   const limits = isError ? { timeoutMs: options.errorBodyMs } : undefined;
-  const bytes = await body.collect(maxBytes, limits).catch((error: unknown) => messageOf(error));
+  const arriving = body.collect(maxBytes, limits);
+  const bytes = arriving instanceof Promise ? await arriving.catch((error: unknown) => messageOf(error)) : arriving;
   if (typeof bytes === 'string' && x.end.signal.aborted)
     return { ...notForwarded(x, 200, ENDED), result: x.gone.aborted ? 'cancelled' : 'closed' };
   // Clients go by the status of an error, whatever became of its words.
@@ -78,7 +80,8 @@ async function relayWhole(
     return notForwarded(x, 200, `${x.server.label} answered with more than ${maxBytes / 1024 / 1024} MiB, which can’t be checked.`);
   enter(x, 'inspectIn', options.clock.monotonic());
   // Whatever its type: not every server names its JSON so, and text that is none is searched as text.
-  const out = bytes.length > 0 ? await inspect(x, options, bytes) : bytes;
+  const inspected = bytes.length > 0 ? inspect(x, options, bytes) : bytes;
+  const out = inspected instanceof Promise ? await inspected : inspected;
   x.responseBytes = out.length;
   return { status, headers, body: out, sent: false, result: isError ? 'upstream-error' : 'ok' };
 }
@@ -235,8 +238,14 @@ export function ownStream(x: Passage, options: StagesOptions): Promise<Answer> {
 }
 
 /** Takes a whole answer through inspection and presentation. */
-async function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Promise<Buffer> {
-  const message = await redact(x, options, bytes);
+function inspect(x: Passage, options: StagesOptions, bytes: Buffer): Promise<Buffer> | Buffer {
+  const redacted = redact(x, options, bytes);
+  if (redacted instanceof Promise) return redacted.then((message) => shown(x, options, message));
+  return shown(x, options, redacted);
+}
+
+/** An inspected answer as the agent gets it. */
+function shown(x: Passage, options: StagesOptions, message: Buffer | undefined): Buffer {
   if (!message) return blocked(x);
   if (isArray(message)) return presentAll(x, options, message, wantedId(x)).out;
   // A message alone in its answer can only be meant for the request, whatever its id; that spares reading it for one.
@@ -260,10 +269,13 @@ async function inspectMessage(
 }
 
 /** A message without what must not pass; `undefined` if none of it may. */
-async function redact(x: Passage, { core }: StagesOptions, bytes: Buffer): Promise<Buffer | undefined> {
+function redact(x: Passage, { core }: StagesOptions, bytes: Buffer): Promise<Buffer | undefined> | Buffer | undefined {
   const where = passingOf(x, core);
   const looked = ListMemory.remembers(x.message?.method) ? core.leaks.lists.look(bytes, where) : core.inspector.look(bytes, where);
-  const inspected = looked instanceof Promise ? await looked : looked;
+  return looked instanceof Promise ? looked.then((inspected) => cleaned(x, inspected)) : cleaned(x, looked);
+}
+
+function cleaned(x: Passage, inspected: Inspected): Buffer | undefined {
   if (inspected.findings.length > 0) noteFindings(x, inspected.findings);
   return inspected.blocked === true ? undefined : inspected.bytes;
 }

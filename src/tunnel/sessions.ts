@@ -1,5 +1,5 @@
 import { newToken } from '../common/identifiers.ts';
-import type { Claims } from '../mcp/message.ts';
+import { NO_CLAIMS, type Claims } from '../mcp/message.ts';
 
 /** Sessions that are remembered; the one that was idle longest goes first. A client whose session was forgotten gets 404 and begins anew. */
 export const MAX_SESSIONS = 10_000;
@@ -70,7 +70,7 @@ export class Sessions {
   }
 
   #add(id: string, principal: string, server: string, minted: boolean): Session {
-    const session: Session = { id, principal, server, minted, pending: new Set(), claims: {}, listened: false, streams: 0 };
+    const session: Session = { id, principal, server, minted, pending: new Set(), claims: NO_CLAIMS, listened: false, streams: 0 };
     if (this.#byId.size >= this.#max) this.#forgetIdle();
     this.#byId.set(keyOf(server, id, principal), session);
     return session;

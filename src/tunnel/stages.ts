@@ -4,7 +4,7 @@ import { UpstreamError, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
 import { denyBy, type Decision } from '../mcp/decision.ts';
 import { applyEdits } from '../mcp/json.ts';
-import { editorMetaSpans, idKey, readMessage, type Message } from '../mcp/message.ts';
+import { NO_CLAIMS, editorMetaSpans, idKey, readMessage, type Message } from '../mcp/message.ts';
 import { ERROR_CODE, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
 import { principalKey } from '../mcp/principal.ts';
 import { isConfirmed, plainHeadersOf, type Server } from '../mcp/server.ts';
@@ -15,7 +15,7 @@ import { ENDED, NOT_SENT, denied, foreignTask, notForwarded, refused, sessionEnd
 import { authorize, decideAgain, isAsShown } from './authority.ts';
 import { stateOf, type Continuations } from './continuations.ts';
 import type { Core } from './core.ts';
-import { addCredentials, finish, noteVerdict, renewCredentials } from './credentialing.ts';
+import { addCredentials, finish, mayRenew, noteVerdict, renewCredentials } from './credentialing.ts';
 import { checkOutgoing, lookAhead } from './outgoing.ts';
 import { enter, header, isHeld, isStanding, type Passage } from './passage.ts';
 import { intentOf, recordOutcome } from './recording.ts';
@@ -117,7 +117,8 @@ export class Stages {
         return refused(404, errorBody(exchange.message?.id, ERROR_CODE.session, text), text);
       }
     }
-    exchange.claims = { ...exchange.session.claims, ...exchange.claims };
+    // Few messages say anew who sends them.
+    exchange.claims = exchange.claims === NO_CLAIMS ? exchange.session.claims : { ...exchange.session.claims, ...exchange.claims };
     if (exchange.message?.kind !== 'response') return undefined;
     if (exchange.session.pending.delete(idKey(exchange.message.id ?? ''))) return undefined;
     return refused(400, errorBody(undefined, -32600, 'No request of the server waits for this answer.'), 'answer to nothing');
@@ -147,11 +148,14 @@ export class Stages {
     return undefined;
   }
 
-  async authorize(exchange: Passage): Promise<Answer | undefined> {
+  authorize(exchange: Passage): Promise<undefined> | undefined {
     enter(exchange, 'authorize', this.options.clock.monotonic());
-    await authorize(exchange, this.options);
+    const waiting = authorize(exchange, this.options);
     exchange.decidedAt = this.options.clock.monotonic();
-    return undefined;
+    return waiting?.then(() => {
+      exchange.decidedAt = this.options.clock.monotonic();
+      return undefined;
+    });
   }
 
   /** What is to be done by what the user allows now with an exchange that was let through. */
@@ -159,21 +163,40 @@ export class Stages {
     return decideAgain(exchange, this.options);
   }
 
-  async openRecord(exchange: Passage): Promise<Answer | undefined> {
+  openRecord(exchange: Passage): Promise<Answer | undefined> | Answer | undefined {
     enter(exchange, 'record', this.options.clock.monotonic());
     const { core } = this.options;
-    await core.ready();
-    await lookAhead(exchange, core);
+    const loading = core.ready();
+    if (loading) return loading.then(() => this.#lookAndRecord(exchange));
+    return this.#lookAndRecord(exchange);
+  }
+
+  #lookAndRecord(exchange: Passage): Promise<Answer | undefined> | Answer | undefined {
+    const looking = lookAhead(exchange, this.options.core);
+    return looking ? looking.then(() => this.#record(exchange)) : this.#record(exchange);
+  }
+
+  #record(exchange: Passage): Promise<Answer | undefined> | Answer | undefined {
     const decision = exchange.decision ?? denyBy('fault', 'No decision was made.');
-    try {
-      await core.audit.open(exchange.id, intentOf(exchange, this.options, decision.effect === 'allow' ? 'allow' : 'deny'));
-    } catch (error) {
+    const failed = (error: unknown) => {
       this.options.logger.error(messageOf(error));
       return denied(
         exchange,
         'Culvert can’t write its record, so nothing is let through. The user finds the reason with “Culvert: Show Log”.',
       );
+    };
+    try {
+      const effect = decision.effect === 'allow' ? 'allow' : 'deny';
+      const writing = this.options.core.audit.open(exchange.id, intentOf(exchange, this.options, effect));
+      if (writing) return writing.then(() => this.#recorded(exchange, decision), failed);
+    } catch (error) {
+      return failed(error);
     }
+    return this.#recorded(exchange, decision);
+  }
+
+  /** The intent is written: the call goes on, or is told why not. */
+  #recorded(exchange: Passage, decision: Decision): Promise<Answer> | Answer | undefined {
     exchange.recorded = true;
     if (decision.effect === 'allow') return undefined;
     // An agent that is refused its stream takes the server for one without, and would not hear of the end of the pause.
@@ -183,16 +206,16 @@ export class Stages {
   }
 
   /** Answers what an agent asks of Culvert itself. */
-  answerItself(exchange: Passage): Promise<Answer | undefined> {
-    return answerRequest(exchange, this.options);
+  answerItself(exchange: Passage): Promise<Answer> | undefined {
+    return exchange.asksForAccess ? answerRequest(exchange, this.options) : undefined;
   }
 
-  inspectOutgoing(exchange: Passage): Promise<Answer | undefined> {
+  inspectOutgoing(exchange: Passage): Promise<Answer | undefined> | undefined {
     enter(exchange, 'inspectOut', this.options.clock.monotonic());
     return checkOutgoing(exchange, this.options);
   }
 
-  async injectCredentials(exchange: Passage): Promise<Answer | undefined> {
+  injectCredentials(exchange: Passage): Promise<Answer | undefined> | Answer | undefined {
     enter(exchange, 'credentials', this.options.clock.monotonic());
     const { core } = this.options;
     const { server, session } = exchange;
@@ -209,14 +232,18 @@ export class Stages {
     Object.assign(headers, plainHeadersOf(place));
     // No session in this era (PROTOCOL.md 1); passed on, the id of somebody else's legacy session would be good at the server.
     if (exchange.era === 'modern' || session?.minted === true) delete headers['mcp-session-id'];
-    const refusal = await addCredentials(exchange, core, headers);
-    if (refusal) return refusal;
+    const adding = addCredentials(exchange, core, headers);
+    if (adding instanceof Promise) return adding.then((refusal) => this.#noteUse(exchange, refusal));
+    return this.#noteUse(exchange, adding);
+  }
+
+  #noteUse(exchange: Passage, refusal: Answer | undefined): Answer | undefined {
     // A stream that listens for as long as the session lasts is no use worth showing.
-    if (server.credentials.length > 0 && exchange.httpMethod !== 'GET') {
+    if (!refusal && exchange.server.credentials.length > 0 && exchange.httpMethod !== 'GET') {
       exchange.usesCredential = true;
       this.options.onCredential(1, this.#credentialNames(exchange).join(', '));
     }
-    return undefined;
+    return refusal;
   }
 
   #endMinted(session: Session): Answer {
@@ -243,17 +270,15 @@ export class Stages {
     if (exchange.gone.aborted && exchange.era === 'modern') exchange.end.abort();
     const began = this.options.clock.monotonic();
     const { core } = this.options;
-    const send = async () =>
-      this.options.upstreamFor(exchange.server).send({
-        method: exchange.httpMethod,
-        ...(await finish(exchange, core, body, () => this.options.clock.now())),
-        body,
-        signal: exchange.end.signal,
-      });
+    const send = () => {
+      const finished = finish(exchange, core, body, () => this.options.clock.now());
+      const upstream = this.options.upstreamFor(exchange.server);
+      return finished instanceof Promise ? finished.then((request) => upstream.send(request)) : upstream.send(finished);
+    };
     try {
       exchange.upstream = await send();
       // Nothing of a refusal has gone out to the agent: with another value it may be sent once more.
-      for (let renewals = 0; renewals < MAX_RENEWALS; renewals++) {
+      for (let renewals = 0; renewals < MAX_RENEWALS && mayRenew(exchange.upstream); renewals++) {
         const renewed = await renewCredentials(exchange, core, exchange.upstream);
         if (renewed !== undefined) exchange.upstream.body.discard();
         if (renewed === undefined) break;
@@ -286,7 +311,7 @@ export class Stages {
     );
   }
 
-  relay(exchange: Passage): Promise<Answer> {
+  relay(exchange: Passage): Promise<Answer> | Answer {
     return relay(exchange, this.options);
   }
 
@@ -316,10 +341,10 @@ export class Stages {
     }
   }
 
-  async closeRecord(exchange: Passage, answer: Answer): Promise<void> {
+  closeRecord(exchange: Passage, answer: Answer): Promise<void> | undefined {
     if (exchange.usesCredential) this.options.onCredential(-1, '');
     if (exchange.standing) this.options.presentation.streams.release(exchange.capability);
-    await recordOutcome(exchange, this.options, answer);
+    return recordOutcome(exchange, this.options, answer);
   }
 
   #credentialNames(exchange: Passage): string[] {

@@ -16,7 +16,7 @@ import {
   type RuntimeFolder,
 } from '../listener/runtime.ts';
 import { currentEnvironment, type RuntimeEnvironment } from '../common/runtimeFolder.ts';
-import { readMessage } from '../mcp/message.ts';
+import { NO_CLAIMS, readMessage } from '../mcp/message.ts';
 import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 import type { Principal } from '../mcp/principal.ts';
 import { bindingOf, type Server, type UpstreamPlace } from '../mcp/server.ts';
@@ -322,7 +322,7 @@ export class Tunnel implements Disposable {
       era: 'legacy',
       principal: inbound.capability.principal,
       server: core.accounts.on(server, inbound.capability.principal.workspace),
-      claims: {},
+      claims: NO_CLAIMS,
       decision: undefined,
       decidedAt: startedAt,
       recorded: false,

@@ -64,10 +64,19 @@ export class Body implements AsyncIterable<Buffer> {
   }
 
   /**
-   * The whole body, or `undefined` if it has more than `maxBytes`. Rejects if it broke off, or has not ended within `timeoutMs`; whichever it
-   * is, its source is let go.
+   * The whole body, or `undefined` if it has more than `maxBytes`; a promise unless all of it is there. Rejects if it broke off, or has not
+   * ended within `timeoutMs`; whichever it is, its source is let go.
    */
-  async collect(maxBytes: number, limits?: { readonly timeoutMs: number }): Promise<Buffer | undefined> {
+  collect(maxBytes: number, limits?: { readonly timeoutMs: number }): Promise<Buffer | undefined> | Buffer {
+    const [only] = this.#chunks;
+    if (this.#state === 'ended' && only && this.#chunks.length === 1 && only.length <= maxBytes) {
+      this.#take();
+      return only;
+    }
+    return this.#collect(maxBytes, limits);
+  }
+
+  async #collect(maxBytes: number, limits: { readonly timeoutMs: number } | undefined): Promise<Buffer | undefined> {
     const timeoutMs = limits?.timeoutMs;
     if (timeoutMs !== undefined && this.#state === 'open') {
       this.#limit = setTimeout(() => this.giveUp(new Error(`it did not end within ${timeoutMs / 1000} seconds`)), timeoutMs);

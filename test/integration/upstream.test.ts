@@ -479,7 +479,7 @@ describe('HttpUpstream under faults', () => {
         };
       });
       const { body } = await open().send(request(server.url));
-      await assert.rejects(body.collect(MAX_ERROR_BODY_BYTES, { timeoutMs: 50 }), /it did not end within 0\.05 seconds/);
+      await assert.rejects(async () => body.collect(MAX_ERROR_BODY_BYTES, { timeoutMs: 50 }), /it did not end within 0\.05 seconds/);
       await closed;
     });
 
@@ -494,7 +494,7 @@ describe('HttpUpstream under faults', () => {
         };
       });
       const { body } = await open().send(request(server.url));
-      await assert.rejects(body.collect(MAX_ERROR_BODY_BYTES, { timeoutMs: 50 }), /did not end/);
+      await assert.rejects(async () => body.collect(MAX_ERROR_BODY_BYTES, { timeoutMs: 50 }), /did not end/);
       await closed;
     });
   });

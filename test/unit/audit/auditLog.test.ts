@@ -217,7 +217,7 @@ describe('AuditLog', () => {
 
   it('writes nothing once it is closed, and says so', async () => {
     log.dispose();
-    await assert.rejects(log.open('x', intent), StoreError);
+    await assert.rejects(async () => log.open('x', intent), StoreError);
   });
 
   it('throws where it can not write, and goes on without a gap afterwards', async () => {
@@ -270,7 +270,7 @@ describe('AuditLog', () => {
   });
 
   it('can be told to stop verifying', async () => {
-    await Promise.all(Array.from({ length: 2500 }, (_, i) => log.open(`many-${i}`, intent)));
+    await Promise.all(Array.from({ length: 2500 }, async (_, i) => log.open(`many-${i}`, intent)));
     await assert.rejects(log.verify(AbortSignal.abort()), { name: 'AbortError' });
   });
 

@@ -60,7 +60,7 @@ describe('Body', () => {
   it('breaks off a body that does not end in time, and lets its source go', async () => {
     const { body, calls } = made();
     body.push(chunk(1));
-    await assert.rejects(body.collect(10, { timeoutMs: 20 }), /did not end within 0\.02 seconds/);
+    await assert.rejects(async () => body.collect(10, { timeoutMs: 20 }), /did not end within 0\.02 seconds/);
     assert.deepEqual(calls, ['abandon']);
   });
 
@@ -111,8 +111,8 @@ describe('Body', () => {
     const { body } = made();
     const whole = body.collect(10);
     body.fail(new Error('gone'));
-    await assert.rejects(whole, /gone/);
-    await assert.rejects(body.collect(10), /gone/);
+    await assert.rejects(async () => whole, /gone/);
+    await assert.rejects(async () => body.collect(10), /gone/);
     body.end();
     await assert.rejects(body[Symbol.asyncIterator]().next(), /gone/);
   });
