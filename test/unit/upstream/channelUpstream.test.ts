@@ -173,7 +173,7 @@ describe('ChannelUpstream, legacy era', () => {
     const stop = new Stop();
     const first = await send(undefined, { method: 'GET', signal: stop });
     stop.abort();
-    await assert.rejects(first.body.collect(100));
+    await assert.rejects(async () => first.body.collect(100));
     channel.say(log('between'));
     assert.match((await eventsOf(await send(undefined, { method: 'GET' })).next())!, /between/);
   });
@@ -232,8 +232,8 @@ describe('ChannelUpstream, legacy era', () => {
     const begun = await streaming;
     channel.reader.closed(new UpstreamError('CULVERT_UPSTREAM_EXITED', 'response', 'it died'));
     await rejectsWith(waiting, 'CULVERT_UPSTREAM_EXITED');
-    await assert.rejects(begun.body.collect(1000), /it died/);
-    await assert.rejects(stream.body.collect(1000), /it died/);
+    await assert.rejects(async () => begun.body.collect(1000), /it died/);
+    await assert.rejects(async () => stream.body.collect(1000), /it died/);
     assert.equal((await send(call(3))).status, 404);
   });
 
