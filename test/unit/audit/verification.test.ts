@@ -265,7 +265,7 @@ describe('verification with a memory outside the database', function () {
 
   it('does its work here where no thread can be had, without holding up anything for long, and can be stopped', async () => {
     const a = await open();
-    await Promise.all(Array.from({ length: 4_000 }, (_, i) => a.log.open(`m-${i}`, intent)));
+    await Promise.all(Array.from({ length: 4_000 }, async (_, i) => a.log.open(`m-${i}`, intent)));
     const here = new JobThread({ here: true });
     const stop = new AbortController();
     let progress = 0;
