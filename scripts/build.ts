@@ -6,10 +6,12 @@
  *   npm run build -- --watch         dist/, again on every change
  */
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build as bundle, context, type BuildOptions } from 'esbuild';
+import { asCommonJs } from './asCommonJs.ts';
+import { packedCedar } from './cedarEngine.ts';
+import { LEAN_DEFINES, leanPackages } from './leanPackages.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 
@@ -23,8 +25,8 @@ export interface BuildChoices {
   readonly demo?: boolean;
 }
 
-/** As the generated code of `@cedar-policy/cedar-wasm` names it, beside itself. */
-const CEDAR_ENGINE = 'cedar_wasm_bg.wasm';
+/** The packed engine for Cedar policies, beside the bundle. */
+const CEDAR_ENGINE = 'cedar.engine';
 
 /** VS Code 1.138 runs extensions on Node 22; what agents start as the bridge runs on the same executable. */
 const common = {
@@ -49,11 +51,20 @@ export function productBundles(production: boolean): BuildOptions[] {
     outExtension: { '.js': '.cjs' },
   } satisfies BuildOptions;
   return [
-    { ...product, entryPoints: { extension: 'src/extension.ts' }, external: ['vscode'] },
+    {
+      ...product,
+      entryPoints: {
+        extension: 'src/extension.ts',
+        // Threads of the extension: one searches large messages, one reads the configurations of clients.
+        inspection: 'src/inspection/searchThread.ts',
+        snapshot: 'src/configuration/snapshotJob.ts',
+      },
+      external: ['vscode'],
+      define: { ...LEAN_DEFINES, CULVERT_CEDAR_ENGINE: JSON.stringify(CEDAR_ENGINE) },
+      plugins: [leanPackages(), asCommonJs({ minify: production, sourcemap: !production, target: common.target })],
+    },
+    // It is copied to a place that outlasts this version, so it stands alone.
     { ...product, entryPoints: { bridge: 'src/bridge/main.ts' } },
-    // A thread of the extension: it searches large messages.
-    { ...product, entryPoints: { inspection: 'src/inspection/searchThread.ts' } },
-    { ...product, entryPoints: { snapshot: 'src/configuration/snapshotJob.ts' } },
     {
       ...product,
       // What runs in the side panel: a browser's page without Node.
@@ -92,15 +103,15 @@ function testBundles(): BuildOptions[] {
 export async function build({ production = false, tests = false, demo = false }: BuildChoices = {}): Promise<void> {
   fs.rmSync(path.join(ROOT, 'dist'), { recursive: true, force: true });
   await Promise.all(productBundles(production).map((options) => bundle(options)));
-  copyCedar(path.join(ROOT, 'dist'));
+  writeCedar(path.join(ROOT, 'dist'));
   if (tests) await buildTests();
   if (demo) await buildDemoAgent();
 }
 
-/** The engine for Cedar policies (WebAssembly) lies beside the bundle, which reads it only where an organisation has a policy. */
-export function copyCedar(folder: string): void {
-  const engine = createRequire(import.meta.url).resolve('@cedar-policy/cedar-wasm/nodejs');
-  fs.copyFileSync(path.join(path.dirname(engine), CEDAR_ENGINE), path.join(folder, CEDAR_ENGINE));
+/** The engine for Cedar policies lies beside the bundle, which reads it only where an organisation has a policy. */
+export function writeCedar(folder: string): void {
+  fs.mkdirSync(folder, { recursive: true });
+  fs.writeFileSync(path.join(folder, CEDAR_ENGINE), packedCedar());
 }
 
 async function buildDemoAgent(): Promise<void> {
@@ -126,8 +137,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   const production = flags.includes('--production');
   if (flags.includes('--watch')) {
     for (const options of productBundles(production)) await (await context({ ...options, logLevel: 'info' })).watch();
-    fs.mkdirSync(path.join(ROOT, 'dist'), { recursive: true });
-    copyCedar(path.join(ROOT, 'dist'));
+    writeCedar(path.join(ROOT, 'dist'));
   } else {
     await build({ production, tests: !production });
   }

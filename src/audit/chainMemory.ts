@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../common/clock.ts';
 import type { Head } from './chain.ts';
 

@@ -1,6 +1,6 @@
 import { CompactSign, compactVerify, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { hash, type webcrypto } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { VaultError } from '../common/errors.ts';
 import type { Clock } from '../common/clock.ts';
 import type { Database } from '../store/database.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ID_PATTERN, newId } from '../common/identifiers.ts';
 import type { Clock } from '../common/clock.ts';
 import type { Database } from '../store/database.ts';

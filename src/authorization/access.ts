@@ -8,7 +8,7 @@ import type { UpstreamPlace } from '../mcp/server.ts';
 import type { Database } from '../store/database.ts';
 import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import { needExpressions, type ConditionTools } from './conditions.ts';
 import { decide, subject, type Call, type Facts, type Policy, type Ruling } from './decide.ts';
 import { loadExpressions, type ExpressionEngine } from './expressions.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { visible } from '../common/text.ts';
 import { describePath, fold, parsePath, type CallArguments, type PathSegment, type Value } from './arguments.ts';
 import { MAX_EXPRESSION_CHARACTERS, MAX_EXPRESSION_TEXT, type ExpressionEngine } from './expressions.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { NewGrant } from './access.ts';
 import { Conditions } from './conditions.ts';
 import { originOf } from './explain.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ID_PATTERN } from '../common/identifiers.ts';
 import { visible } from '../common/text.ts';
 import type { Principal } from '../mcp/principal.ts';

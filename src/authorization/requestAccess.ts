@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { visible } from '../common/text.ts';
 import type { Decision } from '../mcp/decision.ts';
 import { MAX_WHY_CHARACTERS, span } from './grant.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../common/clock.ts';
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import { ID_PATTERN, newId } from '../common/identifiers.ts';

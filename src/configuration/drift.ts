@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { findAutoApprovals, type AutoApproval } from './autoApproval.ts';
 import { CLIENTS } from './clients.ts';
 import type { FoundCredential } from './credentials.ts';

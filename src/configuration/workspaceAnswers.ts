@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Database } from '../store/database.ts';
 import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';

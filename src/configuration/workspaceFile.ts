@@ -1,5 +1,5 @@
 import { modify } from 'jsonc-parser';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   MAX_COMMAND_PARTS,
   MAX_COMMAND_PART_CHARACTERS,

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { OAuthSettings } from './oauth/settings.ts';
 
 /** How long a value whose end nobody tells is kept, seconds. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Emitter, type Disposable, type Event } from '../common/disposable.ts';
 import { VaultError, messageOf } from '../common/errors.ts';
 import { Secret } from './secret.ts';

@@ -1,6 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { Emitter, type Disposable, type Event } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import { newId } from '../common/identifiers.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Emitter, type Disposable, type Event } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import { newId } from '../common/identifiers.ts';

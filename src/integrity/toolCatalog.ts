@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
 import type { Database } from '../store/database.ts';

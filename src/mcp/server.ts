@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ID_PATTERN } from '../common/identifiers.ts';
 
 /** Longest label in characters; it is shown in lists and sent to agents as the server's name. */

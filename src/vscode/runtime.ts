@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { z } from 'zod';
+import * as z from 'zod';
 import { systemClock } from '../common/clock.ts';
 import { CulvertError, StoreError, VaultError, messageOf } from '../common/errors.ts';
 import { newId } from '../common/identifiers.ts';

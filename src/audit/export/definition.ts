@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Forms and ways of a streaming export. */
 export const EXPORT_KINDS = ['otlp', 'syslog', 'webhook', 'ocsf-webhook'] as const;

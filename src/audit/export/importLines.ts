@@ -1,7 +1,7 @@
 import { createHash, createPublicKey, verify, type JsonWebKey } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AuditError } from '../auditError.ts';
 import type { StopSignal } from '../../common/stop.ts';
 import { Database, type Value } from '../../store/database.ts';

@@ -83,11 +83,7 @@ export class OtlpSink implements Sink {
 
   async #load() {
     const { signals, url, ca, serviceVersion } = this.#options;
-    const [{ OTLPLogExporter: Logs }, { OTLPTraceExporter: Traces }, { resourceFromAttributes }] = await Promise.all([
-      import('@opentelemetry/exporter-logs-otlp-http'),
-      import('@opentelemetry/exporter-trace-otlp-http'),
-      import('@opentelemetry/resources'),
-    ]);
+    const { Logs, Traces, resourceFromAttributes } = await import('./otlpLibrary.ts');
     const base = url.replace(/\/+$/, '');
     const config = (path: string, given: Readonly<Record<string, string>>) => ({
       url: `${base}${path}`,

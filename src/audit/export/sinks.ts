@@ -5,7 +5,6 @@ import type { AuditEvent } from './event.ts';
 import { OtlpSink } from './otlp.ts';
 import { SinkError, type Sink } from './sink.ts';
 import { SyslogSink } from './syslogSink.ts';
-import { WebhookSink } from './webhookSink.ts';
 
 /** What sinks are made with. */
 export interface SinkParts {
@@ -90,7 +89,9 @@ async function make(definition: ExportDefinition, parts: SinkParts): Promise<Sin
         ...(ca === undefined ? {} : { ca }),
       });
     case 'webhook':
-    case 'ocsf-webhook':
+    case 'ocsf-webhook': {
+      // Not at the start of the editor: undici takes a while to load.
+      const { WebhookSink } = await import('./webhookSink.ts');
       return new WebhookSink({
         id,
         url,
@@ -102,6 +103,7 @@ async function make(definition: ExportDefinition, parts: SinkParts): Promise<Sin
         ...(ca === undefined ? {} : { ca }),
         ...(parts.proxies ? { proxies: parts.proxies() } : {}),
       });
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Stop } from '../../common/stop.ts';
 import { Emitter, type Disposable } from '../../common/disposable.ts';
 import type { Clock } from '../../common/clock.ts';

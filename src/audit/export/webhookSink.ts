@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { EnvHttpProxyAgent, request } from 'undici';
+import { EnvHttpProxyAgent } from 'undici';
 import type { StopSignal } from '../../common/stop.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { AuditEvent } from './event.ts';
@@ -68,7 +68,10 @@ export class WebhookSink implements Sink {
     let status: number;
     try {
       // Redirects are not followed: what is sent is for this receiver and no other.
-      const response = await request(url, {
+      const { origin, pathname, search } = new URL(url);
+      const response = await this.#agent.request({
+        origin,
+        path: pathname + search,
         method: 'POST',
         headers: {
           ...given,
@@ -77,7 +80,6 @@ export class WebhookSink implements Sink {
           ...(key === undefined ? {} : { [WEBHOOK_SIGNATURE_HEADER]: signatureOf(key, time, body) }),
         },
         body,
-        dispatcher: this.#agent,
         signal: stop.signal,
       });
       status = response.statusCode;

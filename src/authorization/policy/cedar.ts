@@ -6,9 +6,9 @@ import type { UpstreamPlace } from '../../mcp/server.ts';
 import { childPath, type CallArguments, type Value } from '../arguments.ts';
 import { subject, type Call } from '../decide.ts';
 import { ACTION_GROUPS, schemaWith } from './cedarSchema.ts';
+import { loadCedar, type Cedar } from './engine.ts';
 import { brokenLayer, positionAt, type Narrowing, type PolicyLayer, type PolicyProblem, type PolicyQuestion } from './layer.ts';
 
-type Cedar = typeof import('@cedar-policy/cedar-wasm/nodejs');
 type PolicyJson = Extract<ReturnType<Cedar['policyToJson']>, { type: 'success' }>['json'];
 
 /** Largest policy file, bytes. */
@@ -40,7 +40,7 @@ export async function loadCedarLayer(policy: PolicyText, shadow = false): Promis
   if (Buffer.byteLength(policy.text) > MAX_POLICY_BYTES)
     return broken([problemAt(policy, 0, 0, `The file is larger than ${MAX_POLICY_BYTES / 1024} KB. Split off what is not needed.`)]);
   try {
-    const cedar = await import('@cedar-policy/cedar-wasm/nodejs');
+    const cedar = await loadCedar();
     const read = readPolicies(cedar, policy);
     if ('problems' in read) return broken(read.problems);
     return layerOf(cedar, read, shadow);

@@ -1,5 +1,5 @@
 import { findNodeAtLocation, parseTree, getNodeValue, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser';
-import { z } from 'zod';
+import * as z from 'zod';
 import { brokenLayer, positionAt, type PolicyLayer, type PolicyProblem } from './layer.ts';
 import { MAX_RULES, Rule, rulesLayer } from './rules.ts';
 

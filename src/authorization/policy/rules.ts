@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { visible } from '../../common/text.ts';
 import { classifyMethod, type MethodClass } from '../../mcp/methods.ts';
 import { compileConditions, Conditions, describeConditions, needExpressions, type Check } from '../conditions.ts';

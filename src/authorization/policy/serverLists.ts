@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { compileGlob } from '../glob.ts';
 import type { Call } from '../decide.ts';
 import { brokenLayer, type Narrowing, type PolicyLayer } from './layer.ts';

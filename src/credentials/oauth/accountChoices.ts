@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ID_PATTERN } from '../../common/identifiers.ts';
 import type { Database } from '../../store/database.ts';
 import type { Generations } from '../../store/generations.ts';

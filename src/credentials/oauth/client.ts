@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { messageOf } from '../../common/errors.ts';
 import { OAuthFailure, shownHost, shownText } from './failure.ts';
 import type { Discovered } from './discovery.ts';

@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { clientFor, otherIssuer } from './client.ts';
 import { discover, type Discovered } from './discovery.ts';
 import { Prover, newProofKey } from './dpop.ts';

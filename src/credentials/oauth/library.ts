@@ -3,6 +3,6 @@ import type { AuthorizationServerMetadata, OAuthProtectedResourceMetadata } from
 export type { AuthorizationServerMetadata, OAuthProtectedResourceMetadata };
 
 /** The official helpers. They take a while to load, so only a sign-in or a refresh does. */
-export function helpers(): Promise<typeof import('@modelcontextprotocol/client')> {
-  return import('@modelcontextprotocol/client');
+export function helpers(): Promise<typeof import('./helpers.ts')> {
+  return import('./helpers.ts');
 }

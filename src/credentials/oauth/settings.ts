@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ID_PATTERN } from '../../common/identifiers.ts';
 
 /** Longest scope in characters, and scopes of one credential. */

@@ -186,7 +186,7 @@ async function authenticate({ server, client, now }: TokenContext, headers: Head
   const { id, secret } = client;
   const method = methodOf(client, server);
   if (method === 'private_key_jwt') {
-    const { SignJWT, importPKCS8 } = await import('jose');
+    const { SignJWT, importPKCS8 } = await helpers();
     const algorithm = client.algorithm ?? 'ES256';
     const seconds = Math.floor(now() / 1000);
     const key = await importPKCS8(secret ?? '', algorithm).catch(() => {

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Intent } from '../../audit/record.ts';
 import { CallArguments } from '../../authorization/arguments.ts';
 import type { Call, Ruling } from '../../authorization/decide.ts';

@@ -1,5 +1,5 @@
 import type { SecretStorage } from 'vscode';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FileUndo } from '../../configuration/files.ts';
 import type { ImportUndo } from '../../configuration/importer.ts';
 import type { App } from '../app.ts';

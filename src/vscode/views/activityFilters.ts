@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ActivityFilter } from '../../audit/activityFilter.ts';
 import { visible } from '../../common/text.ts';
 
