@@ -9,9 +9,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build as bundle, context, type BuildOptions } from 'esbuild';
-import { asCommonJs } from './asCommonJs.ts';
 import { packedCedar } from './cedarEngine.ts';
-import { LEAN_DEFINES, leanPackages } from './leanPackages.ts';
+import { splitCommonJs, tighten } from './finish.ts';
+import { HTTP_PARSER, LEAN_DEFINES, httpParser, leanPackages } from './leanPackages.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 
@@ -47,6 +47,7 @@ export function productBundles(production: boolean): BuildOptions[] {
     minify: production,
     sourcemap: !production,
     legalComments: 'none',
+    plugins: production ? [tighten()] : [],
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
   } satisfies BuildOptions;
@@ -61,7 +62,7 @@ export function productBundles(production: boolean): BuildOptions[] {
       },
       external: ['vscode'],
       define: { ...LEAN_DEFINES, CULVERT_CEDAR_ENGINE: JSON.stringify(CEDAR_ENGINE) },
-      plugins: [leanPackages(), asCommonJs({ minify: production, sourcemap: !production, target: common.target })],
+      plugins: [leanPackages(), splitCommonJs({ production, target: common.target })],
     },
     // It is copied to a place that outlasts this version, so it stands alone.
     { ...product, entryPoints: { bridge: 'src/bridge/main.ts' } },
@@ -103,15 +104,16 @@ function testBundles(): BuildOptions[] {
 export async function build({ production = false, tests = false, demo = false }: BuildChoices = {}): Promise<void> {
   fs.rmSync(path.join(ROOT, 'dist'), { recursive: true, force: true });
   await Promise.all(productBundles(production).map((options) => bundle(options)));
-  writeCedar(path.join(ROOT, 'dist'));
+  writeEngines(path.join(ROOT, 'dist'));
   if (tests) await buildTests();
   if (demo) await buildDemoAgent();
 }
 
-/** The engine for Cedar policies lies beside the bundle, which reads it only where an organisation has a policy. */
-export function writeCedar(folder: string): void {
+/** Programs in WebAssembly lie beside the bundle, which reads them when they are needed: the engine for Cedar policies, and undici’s parser. */
+export function writeEngines(folder: string): void {
   fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(path.join(folder, CEDAR_ENGINE), packedCedar());
+  fs.writeFileSync(path.join(folder, HTTP_PARSER), httpParser());
 }
 
 async function buildDemoAgent(): Promise<void> {
@@ -137,7 +139,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   const production = flags.includes('--production');
   if (flags.includes('--watch')) {
     for (const options of productBundles(production)) await (await context({ ...options, logLevel: 'info' })).watch();
-    writeCedar(path.join(ROOT, 'dist'));
+    writeEngines(path.join(ROOT, 'dist'));
   } else {
     await build({ production, tests: !production });
   }
