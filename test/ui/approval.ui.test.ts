@@ -132,13 +132,15 @@ describe('Approval', () => {
   it('asks about two waiting calls one after the other', async () => {
     const { window } = culvert();
     const before = reached(culvert()).length;
+    // VS Code adds up the numbers of all views: an unread warning of a test before would count, too.
+    await window.exec('culvert.markLeaksRead');
     const first = call(window, echo.id, { message: 'first' });
     await window.quickInputWith(question('echo'));
     const second = call(window, tool('get-sum').id, { a: 1, b: 2 });
     const early = Promise.race([first, second]).then(({ text }) => assert.fail(`answered before anybody was asked: ${text}`));
-    const counted = window.activityBarItem('Culvert').locator('.badge-content', { hasText: /^2$/ }).waitFor();
-    await Promise.race([counted, early]);
     early.catch(() => undefined);
+    const item = window.activityBarItem('Culvert').and(window.page.getByRole('tab', { name: '2 calls wait for your answer' }));
+    await Promise.race([item.locator('.badge-content', { hasText: /^2$/ }).waitFor(), early]);
     await answer(window, 'echo', 'Allow once');
     assert.deepEqual(await first, { ok: true, text: 'Echo: first' });
     await window.quickInputWith(question('get-sum'));

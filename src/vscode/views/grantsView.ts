@@ -164,8 +164,12 @@ export class GrantsView extends Rows<GrantRow> {
         : '',
     ].filter((n) => n !== '');
     this.#view.message = notes.join(' ');
+    const { waiting } = core.approvals;
+    // VS Code shows the sum of this view's number and that of the unread leak warnings: only the words tell them apart.
     this.#view.badge =
-      core.approvals.waiting > 0 ? { value: core.approvals.waiting, tooltip: 'Calls that wait for your answer' } : undefined;
+      waiting > 0
+        ? { value: waiting, tooltip: waiting === 1 ? '1 call waits for your answer' : `${waiting} calls wait for your answer` }
+        : undefined;
   }
 
   /** A click on a box changed the box already: the row is drawn again whatever comes of it. */
