@@ -90,7 +90,11 @@ export class Tunnel implements Disposable {
   readonly #limits: Limits;
   readonly #sessions: Sessions;
   readonly #streams: Streams;
-  readonly #upstreams = new Map<string, { readonly place: UpstreamPlace; readonly upstream: Upstream }>();
+  /** By server: the way to it, and for which place and credentials it came about. */
+  readonly #upstreams = new Map<
+    string,
+    { readonly place: UpstreamPlace; readonly credentials: readonly string[]; readonly upstream: Upstream }
+  >();
   readonly #open = new OpenPassages<Passage>();
   readonly #store = new DisposableStore();
   readonly #inUse: Emitter<InUse>;
@@ -230,18 +234,7 @@ export class Tunnel implements Disposable {
       if (stem !== undefined) removeCapabilityFile(this.folder.folder, stem);
       this.#stems.delete(id);
     }
-    this.reconnect(server);
-  }
-
-  /**
-   * Ends what runs at a server, with its sessions, streams and connections: at its new place they mean nothing. Its agents keep their
-   * capabilities and are told to begin a new session (404), which bridges do unasked.
-   */
-  reconnect(server: string): void {
-    for (const passage of this.#open) if (passage.server.id === server) passage.end.abort();
-    this.#sessions.endServer(server);
-    this.#upstreams.get(server)?.upstream.dispose();
-    this.#upstreams.delete(server);
+    this.#reconnect(server);
   }
 
   /**
@@ -390,7 +383,9 @@ export class Tunnel implements Disposable {
       },
       redact: core.leaks.stderrCleaner(),
     });
-    this.#upstreams.set(server.id, { place: server.upstream, upstream });
+    // This workspace may use another account; what counts is whether the server's own change.
+    const { credentials } = core.servers.get(server.id) ?? server;
+    this.#upstreams.set(server.id, { place: server.upstream, credentials, upstream });
     return upstream;
   }
 
@@ -426,10 +421,28 @@ export class Tunnel implements Disposable {
     for (const server of this.#options.core.servers.list()) this.#streams.announceTools(server.id);
   }
 
+  /** Whichever window moved or removed a server, or gave it another credential: what this one has open there ends. */
   #serversChanged(): void {
-    const known = new Set(this.#options.core.servers.list().map((s) => s.id));
+    const servers = this.#options.core.servers.list();
+    for (const { id, upstream, credentials } of servers) {
+      const present = this.#upstreams.get(id);
+      if (present && !isDeepStrictEqual([present.place, present.credentials], [upstream, credentials])) this.#reconnect(id);
+    }
+    const known = new Set(servers.map((s) => s.id));
     for (const id of new Set([...this.#stems.values()].map((stem) => stem.split('.', 1)[0] ?? '')))
       if (!known.has(id)) this.revokeServer(id);
+  }
+
+  /**
+   * Ends what runs at a server, with its sessions, streams and connections: at another place, or for another user, they mean nothing, and
+   * the id of an old session is nobody's business there. Its agents keep their capabilities and are told to begin a new session (404), which
+   * bridges do unasked.
+   */
+  #reconnect(server: string): void {
+    for (const passage of this.#open) if (passage.server.id === server) passage.end.abort();
+    this.#sessions.endServer(server);
+    this.#upstreams.get(server)?.upstream.dispose();
+    this.#upstreams.delete(server);
   }
 
   #noteUse(change: 1 | -1, name: string): void {

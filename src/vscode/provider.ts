@@ -11,11 +11,6 @@ const SETTLE_MS = 50;
 /** Time for a connection that broke, as in a pause, to come back before the editor counts as not connected, milliseconds. */
 const RETURN_MS = 3_000;
 
-interface Told {
-  readonly place: string;
-  readonly version: string;
-}
-
 /**
  * Gives VS Code a definition for each server. What is cached by VS Code names no socket that is open and holds nothing secret; the
  * capability is added when a server is about to start.
@@ -25,8 +20,8 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
   readonly #bridge: string;
   readonly #changed = new vscode.EventEmitter<void>();
   readonly #subscriptions: vscode.Disposable[];
-  /** By server: what VS Code was told last. */
-  readonly #told = new Map<string, Told>();
+  /** By server: the version that VS Code was told last. */
+  readonly #told = new Map<string, string>();
   #last = '';
   #timer: NodeJS.Timeout | undefined;
   #again: NodeJS.Timeout | undefined;
@@ -91,19 +86,19 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
 
   /**
    * Changes when what an agent would see at the start changes: where it goes, and which tools are listed. VS Code stops a running server
-   * whose version changes, and takes the tools it has for outdated. So an open connection keeps its version, and hears of tools by
-   * `tools/list_changed`.
+   * whose version changes, cancels what an agent calls before that has ended, and takes the tools it has for outdated. So an open connection
+   * keeps its version: it hears of tools by `tools/list_changed`, and of another place by the end of its session, for which the bridge begins
+   * a new one.
    */
   #version(server: Server): string {
     const told = this.#told.get(server.id) ?? this.#stateOf(server);
     this.#told.set(server.id, told);
-    return told.version;
+    return told;
   }
 
-  /** What a server is now: where it goes, and a version for that and its tools. */
-  #stateOf(server: Server): Told {
+  /** The version of what a server is now: where it goes, and which tools are listed. */
+  #stateOf(server: Server): string {
     const { core, principal } = this.#app;
-    const place = JSON.stringify([server.upstream, server.credentials]);
     const listed = core.catalog
       .tools(server.id)
       .filter(
@@ -112,11 +107,10 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
           core.access.prospect(principal, toolCall(server, core.credentials, tool.name, tool.reads)).effect !== 'deny',
       )
       .map((tool) => tool.name);
-    const version = createHash('sha256')
-      .update(JSON.stringify([place, listed]))
+    return createHash('sha256')
+      .update(JSON.stringify([server.upstream, server.credentials, listed]))
       .digest('hex')
       .slice(0, 12);
-    return { place, version };
   }
 
   #fingerprint(): string {
@@ -138,15 +132,15 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
     }, SETTLE_MS);
   }
 
-  /** Tells VS Code what changed. False: tools of a server changed to which VS Code is not connected, and `waited` was not said. */
+  /** Tells VS Code what changed. False: a server changed to which VS Code is not connected, and `waited` was not said. */
   #look(waited: boolean): boolean {
     const { core, tunnel } = this.#app;
     let done = true;
     for (const server of core.servers.list()) {
       const told = this.#told.get(server.id);
       const now = this.#stateOf(server);
-      if (told?.version === now.version || (told?.place === now.place && tunnel.reachesEditor(server.id))) continue;
-      if (told?.place === now.place && !waited) done = false;
+      if (told === now || tunnel.reachesEditor(server.id)) continue;
+      if (told !== undefined && !waited) done = false;
       else this.#told.set(server.id, now);
     }
     const now = this.#fingerprint();

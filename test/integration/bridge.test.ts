@@ -629,7 +629,6 @@ describe('bridge process', function () {
       assert.ok(server);
       for (const credential of server.credentials) await core.credentials.rebind(credential, [new URL(elsewhere.url).origin]);
       core.servers.put({ ...server, upstream: { kind: 'http', url: elsewhere.url } });
-      tunnel.tunnel.reconnect(server.id);
       // Nothing is left that could answer from the old place.
       await everything.stop();
       try {

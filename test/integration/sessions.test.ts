@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { CAPABILITY_FOLDER } from '../../src/common/capabilityFile.ts';
+import { MemorySecretStore } from '../../src/credentials/memorySecretStore.ts';
 import { startTunnel, type HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { fetchThrough, modern, open, over, readUntil, rpc, send, toolCall, type Door, type Sent } from '../support/agent.ts';
 import { answerJson, beginStream, event, resultFor, type Behaviour } from '../support/fakeServer.ts';
@@ -21,13 +22,15 @@ async function unseen(scene: Scene, door: Door, sent: Sent) {
 /** PROTOCOL.md 1: a legacy client has a session, also where the server has none. */
 describe('sessions that the tunnel mints', () => {
   let scene: Scene;
+  let vault: MemorySecretStore;
   let tunnel: HeadlessTunnel;
   let other: Door;
   let id: string;
   const withId = (door: Door = tunnel, session = id) => ({ door, headers: { 'mcp-session-id': session } });
   beforeEach(async () => {
     scene = await newScene();
-    tunnel = await scene.open();
+    vault = new MemorySecretStore();
+    tunnel = await scene.open({ vault });
     other = { ...tunnel, token: tunnel.tunnel.issue(tunnel.serverId, 'vscode', 'own').token };
     const got = await send(tunnel, { body: rpc('initialize', { clientInfo: { name: 'me', version: '1' } }) });
     id = String(got.headers['mcp-session-id']);
@@ -95,6 +98,23 @@ describe('sessions that the tunnel mints', () => {
     const again = { ...tunnel, token: tunnel.tunnel.issue(tunnel.serverId, 'agent', 'own').token };
     const got = await unseen(scene, again, { body: toolCall('echo'), headers: withId().headers });
     assert.deepEqual([got.status, got.json().error?.code], [404, -31004]);
+  });
+
+  it('end when another window moves the server or gives it another credential: an id of the old place reaches nobody else', async () => {
+    const [one, two] = [tunnel, await scene.open({ vault })];
+    scene.server.behave = (seen, response) => answerJson(response, resultFor(seen, {}), 200, { 'mcp-session-id': 'its-own' });
+    const server = one.core.servers.get(one.serverId)!;
+    const changes = [
+      { ...server, upstream: { kind: 'http' as const, url: `${scene.server.url}/elsewhere` } },
+      { ...server, credentials: ['cred-other'] },
+    ];
+    for (const changed of changes) {
+      assert.equal((await send(two, { body: rpc('initialize') })).headers['mcp-session-id'], 'its-own');
+      const headers = withId(two, 'its-own').headers;
+      assert.equal((await send(two, { body: rpc('ping'), headers })).status, 200);
+      one.core.servers.put(changed);
+      assert.equal((await unseen(scene, two, { body: rpc('ping'), headers })).status, 404);
+    }
   });
 
   it('are not denied their end, but a pause denies it as everything', async () => {

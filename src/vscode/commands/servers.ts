@@ -332,7 +332,6 @@ async function moveServer(app: App, server: Server, title: string): Promise<void
   const place = await confirmPlace(draft);
   if (!place) return;
   core.servers.put({ ...server, upstream: place, credentials });
-  app.tunnel.reconnect(server.id);
   await forgetUnused(app, server.credentials);
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: `moved to ${there}` });
 }
@@ -351,9 +350,7 @@ async function reauthenticate(app: App, server: Server, title: string, draft: Dr
   const place = await confirmPlace(draft);
   if (!place) return;
   const credential = await sealDraft(app, draft, place);
-  const { upstream } = core.servers.get(server.id) ?? server;
   core.servers.put({ ...server, upstream: place, credentials: credential === undefined ? [] : [credential] });
-  if (bindingOf(place) !== bindingOf(upstream)) app.tunnel.reconnect(server.id);
   await forgetUnused(app, server.credentials);
   if (tools) core.catalog.observe(server.id, core.inspector.redactPlain(tools), { pin: false });
   core.act({ act: 'server-edited', server: server.id, subject: server.label, detail: 'authentication changed' });

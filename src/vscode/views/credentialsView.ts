@@ -27,6 +27,8 @@ const ICONS: Readonly<Record<string, string>> = {
 export class CredentialsView extends Rows<Credential> {
   readonly #app: App;
   readonly #view: vscode.TreeView<Credential>;
+  /** By id: the row that VS Code has, and how it looked when VS Code asked last. */
+  readonly #shown = new Map<string, { readonly row: Credential; looks: string }>();
 
   constructor(app: App) {
     super();
@@ -48,7 +50,11 @@ export class CredentialsView extends Rows<Credential> {
   }
 
   getChildren(row?: Credential): Credential[] {
-    return row ? [] : this.#app.core.credentials.list();
+    if (row) return [];
+    const rows = this.#app.core.credentials.list();
+    this.#shown.clear();
+    for (const credential of rows) this.#shown.set(credential.id, { row: credential, looks: looksOf(this.#itemOf(credential)) });
+    return rows;
   }
 
   /** The servers that use a credential, itself or through one that it is exchanged for. */
@@ -58,7 +64,15 @@ export class CredentialsView extends Rows<Credential> {
     return servers.list().filter((server) => server.credentials.some((one) => ids.has(one)));
   }
 
-  getTreeItem(credential: Credential): vscode.TreeItem {
+  /** VS Code keeps a row as long as it is listed: what it shows is looked up. */
+  getTreeItem(row: Credential): vscode.TreeItem {
+    const item = this.#itemOf(this.#app.core.credentials.get(row.id) ?? row);
+    const shown = this.#shown.get(row.id);
+    if (shown) shown.looks = looksOf(item);
+    return item;
+  }
+
+  #itemOf(credential: Credential): vscode.TreeItem {
     const { core } = this.#app;
     const servers = this.#serversOf(credential);
     const use = core.credentials.lastUse(credential.id);
@@ -148,16 +162,28 @@ export class CredentialsView extends Rows<Credential> {
     return { wrong: wrong || (over && !credential.source), words, lines };
   }
 
-  protected override looks(): string {
-    const looks = this.getChildren().map((credential) => {
-      const { label, description, iconPath } = this.getTreeItem(credential);
-      return [label, description, iconPath];
-    });
-    return JSON.stringify(looks);
+  /**
+   * Row by row where the list is the same. Of a list that is drawn anew VS Code forgets the rows until it has them again: a button that is
+   * pressed meanwhile would not say which credential it means.
+   */
+  protected override fireChanges(): void {
+    const rows = this.#app.core.credentials.list();
+    if (rows.map(({ id }) => id).join('\n') !== [...this.#shown.keys()].join('\n')) {
+      this.changed(undefined);
+      return;
+    }
+    for (const credential of rows) {
+      const shown = this.#shown.get(credential.id);
+      if (shown && looksOf(this.#itemOf(credential)) !== shown.looks) this.changed(shown.row);
+    }
   }
 
   protected override onRedraw(): void {
     setContext(CONTEXT.hasCredentials, this.#app.core.credentials.list().length > 0);
     setContext(CONTEXT.hasSignIns, this.#app.core.credentials.list().some(isSignIn));
   }
+}
+
+function looksOf({ label, description, iconPath }: vscode.TreeItem): string {
+  return JSON.stringify([label, description, iconPath]);
 }
