@@ -45,7 +45,7 @@ describe('leaks', () => {
     tunnel = await scene.open({
       auth: { placement: { kind: 'bearer' }, value, name: 'demo' },
       leakAsker: answers,
-      approvalTimeoutMs: 5_000,
+      approvalTimeoutMs: 60_000,
     });
   });
   afterEach(() => scene.close());
@@ -291,7 +291,7 @@ describe('leaks', () => {
 
     it('an answer holds in other windows and after a restart, for this tool and kind only, until it is taken back', async () => {
       const other = await newScene();
-      const shared = { vault: new MemorySecretStore(), stateFolder: other.state.path, leakAsker: answers, approvalTimeoutMs: 5_000 };
+      const shared = { vault: new MemorySecretStore(), stateFolder: other.state.path, leakAsker: answers, approvalTimeoutMs: 60_000 };
       const [first, second] = [await other.open(shared), await other.open(shared)];
       const passes = async (door: HeadlessTunnel, tool: string, seed = 'Out') =>
         (await call(door, tool, { token: patterned(seed) })).json().error === undefined;
@@ -322,7 +322,7 @@ describe('leaks', () => {
       assert.ok((await call(tunnel, 'echo', { token })).json().error);
       assert.equal(answers.asked.length, 0);
       const other = await newScene();
-      const alone = await other.open({ approvalTimeoutMs: 5_000 });
+      const alone = await other.open({ approvalTimeoutMs: 60_000 });
       assert.match((await call(alone, 'echo', { token })).json().error?.message ?? '', /did not answer/);
       await other.close();
       await other.close();
@@ -400,7 +400,7 @@ describe('leaks', () => {
     it('are known to another window once it looks, and after a restart, until they are removed', async () => {
       const vault = new MemorySecretStore();
       const other = await newScene();
-      const shared = { vault, stateFolder: other.state.path, leakAsker: answers, approvalTimeoutMs: 5_000 };
+      const shared = { vault, stateFolder: other.state.path, leakAsker: answers, approvalTimeoutMs: 60_000 };
       const [first, second] = [await other.open(shared), await other.open(shared)];
       const noticed = new Promise((resolve) => second.core.leaks.canaries.onDidChange(resolve));
       const { canary, value: planted } = await first.core.leaks.canaries.plant('aws-key', 'Decoy', { kind: 'vault' });
