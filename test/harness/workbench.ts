@@ -387,12 +387,19 @@ export class Workbench {
     return this.page.locator('.part.activitybar .action-item, .part.sidebar .composite-bar .action-item').filter({ has: label }).first();
   }
 
-  /** Opens a view container of the activity bar by its title. */
+  /** Opens a view container of the activity bar by its title. A click on one that is open would close it. */
   async openView(title: string): Promise<void> {
-    const item = this.activityBarItem(title);
-    const classes = (await item.getAttribute('class')) ?? '';
-    if (!classes.split(' ').includes('checked')) await item.click();
-    await this.page.locator('.part.sidebar .composite.title h2', { hasText: pattern(title) }).waitFor();
+    const shown = this.page.locator('.part.sidebar .composite.title h2', { hasText: pattern(title) });
+    const opened = async () => {
+      const item = this.activityBarItem(title);
+      const classes = (await item.getAttribute('class', { timeout: TRY_MS })) ?? '';
+      if (!classes.split(' ').includes('checked')) await item.click({ timeout: TRY_MS });
+      return shown.waitFor({ timeout: TRY_MS }).then(
+        () => true,
+        () => false,
+      );
+    };
+    await until(opened, { timeoutMs: UI_TIMEOUT_MS, what: `the view ${title}` });
   }
 
   /** A view in the side bar by its title. */
@@ -402,16 +409,25 @@ export class Workbench {
 
   /** Opens a view in the side bar that is folded up. */
   async expandPane(title: string | RegExp): Promise<void> {
-    const header = this.pane(title).locator('.pane-header').first();
-    await header.waitFor();
-    if ((await header.getAttribute('aria-expanded')) === 'false') await header.click();
+    await this.foldPane(title, 'true');
   }
 
   /** Folds up a view in the side bar, which leaves more room to the others. */
   async collapsePane(title: string | RegExp): Promise<void> {
+    await this.foldPane(title, 'false');
+  }
+
+  private async foldPane(title: string | RegExp, expanded: 'true' | 'false'): Promise<void> {
     const header = this.pane(title).locator('.pane-header').first();
-    await header.waitFor();
-    if ((await header.getAttribute('aria-expanded')) === 'true') await header.click();
+    const folded = async () => {
+      if ((await header.getAttribute('aria-expanded', { timeout: TRY_MS })) === expanded) return true;
+      await header.click({ timeout: TRY_MS });
+      return (await header.getAttribute('aria-expanded', { timeout: TRY_MS })) === expanded;
+    };
+    await until(folded, {
+      timeoutMs: UI_TIMEOUT_MS,
+      what: `the view ${String(title)} to be ${expanded === 'true' ? 'open' : 'folded up'}`,
+    });
   }
 
   /** The tree of one view, or of the whole side bar. */

@@ -383,7 +383,7 @@ template(name="parsed" type="string" string="%syslogfacility% %syslogseverity% %
               .split('\n')
               .filter((l) => l.includes('CEF:'))
           : [];
-      for (let i = 0; i < 100 && lines().length < 20; i++) {
+      for (let i = 0; i < 600 && lines().length < 20; i++) {
         if (stream.status.behind > 0) await stream.flush();
         await new Promise((resolve) => setTimeout(resolve, 100));
       }

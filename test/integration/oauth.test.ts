@@ -68,12 +68,14 @@ describe('OAuth at a real authorization server', () => {
   it('refreshes before a token ends, with the rotated token each time', async () => {
     const { issuer } = await open({ accessTokenSeconds: 3 });
     const tunnel = await protectedScene.tunnel();
-    const until = Date.now() + 7_000;
-    for (let id = 1; Date.now() < until; id++) {
+    const refreshed = () => issuer.tokenRequests('refresh_token').length;
+    const until = Date.now() + 60_000;
+    for (let id = 1; refreshed() < 2 && Date.now() < until; id++) {
       assert.equal(await callTool(tunnel, id), 'done');
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
-    assert.ok(issuer.tokenRequests('refresh_token').length >= 2);
+    assert.equal(await callTool(tunnel, 999), 'done');
+    assert.ok(refreshed() >= 2);
     assert.equal(issuer.tokenRequests('authorization_code').length, 1, 'nobody signed in again');
     assert.equal(issuer.revokedFamilies, 0);
   }).timeout(120_000);
@@ -91,7 +93,7 @@ describe('OAuth at a real authorization server', () => {
       response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_grant"}');
       return true;
     };
-    const until = Date.now() + 10_000;
+    const until = Date.now() + 60_000;
     let answer = 'done';
     for (let id = 2; answer === 'done' && Date.now() < until; id++) {
       await new Promise((resolve) => setTimeout(resolve, 100));

@@ -72,7 +72,7 @@ describe('OAuth clients at a real authorization server', () => {
     const stored = await signIns.complete(landed.searchParams, signal);
     assert.deepEqual(stored?.source?.kind === 'oauth' && stored.source.client, client.settings);
     assert.doesNotMatch(JSON.stringify(credentials.list()), new RegExp(secret));
-    const until = Date.now() + 20_000;
+    const until = Date.now() + 50_000;
     for (let id = 1; issuer.tokenRequests('refresh_token').length === 0 && Date.now() < until; id++) {
       assert.equal(await callTool(tunnel, id), 'done');
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -150,7 +150,7 @@ describe('OAuth clients at a real authorization server', () => {
       assert.equal(await callTool(tunnel), 'done');
       const key = scene.seen?.jkt;
       assert.ok(key);
-      const until = Date.now() + 20_000;
+      const until = Date.now() + 50_000;
       for (let id = 2; scene.issuer.tokenRequests('refresh_token').length < 2 && Date.now() < until; id++) {
         assert.equal(await callTool(tunnel, id), 'done');
         await new Promise((resolve) => setTimeout(resolve, 100));
