@@ -93,6 +93,18 @@ export default defineConfig(
       },
     },
   },
+  {
+    files: ['src/**/*.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "ImportDeclaration[source.value='zod'] > ImportSpecifier[imported.name='z']",
+          message: "The object z brings all of zod into the bundle, a quarter of a megabyte. Write: import * as z from 'zod'.",
+        },
+      ],
+    },
+  },
   zone('common', [...without(FOUNDATION, 'common'), ...STAGES, ...ABOVE]),
   zone('mcp', [...STAGES, ...ABOVE, 'store']),
   zone('store', [...STAGES, ...ABOVE, 'mcp']),

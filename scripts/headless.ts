@@ -6,6 +6,7 @@ import path from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import type { Answer } from '../src/authorization/approvalRequest.ts';
+import { REQUEST_ACCESS } from '../src/authorization/requestAccess.ts';
 import { startTunnel } from '../src/tunnel/index.ts';
 import { PROJECT_ROOT } from '../test/harness/paths.ts';
 import { build } from './build.ts';
@@ -63,7 +64,7 @@ export async function run(): Promise<number> {
     tools
       .map((t) => t.name)
       .sort()
-      .join() === ['echo', 'get-sum', LEAKING_TOOL].sort().join(),
+      .join() === ['echo', 'get-sum', LEAKING_TOOL, REQUEST_ACCESS].sort().join(),
     `the agent sees only what it may call: ${tools.map((t) => t.name).join(', ')}`,
   );
 
