@@ -326,6 +326,7 @@ export class AuditLog implements Disposable {
       this.#outcomes.unshift(...entries.filter((e) => e.kind === 'outcome'));
       throw error;
     }
+    this.#db.noteCommit();
     this.#n = n;
     this.#head = head;
     this.#appended.fire(undefined);

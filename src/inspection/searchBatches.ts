@@ -4,10 +4,12 @@ import type { Found } from './search.ts';
 export const MIN_BATCHED_BYTES = 4 * 1024;
 /** Memory that both threads see, and so the most that is searched there at a time, bytes. What comes beyond is searched here meanwhile. */
 export const BATCHED_BYTES = 256 * 1024;
+/** Batches that the thread has at a time: one to search, one to go on with. */
+const BATCHES_AT_ONCE = 2;
 /** After so many turns of the event loop in which no two messages came, each is searched here again. */
 const QUIET_TURNS = 16;
 
-/** Messages of one turn of the event loop for the thread: they stand one behind the other in the shared memory, each up to its place in `ends`. */
+/** Messages of one or more turns of the event loop for the thread: they stand one behind the other in the shared memory, each up to its place in `ends`. */
 export interface Batch {
   readonly kind: 'batch';
   readonly id: number;
@@ -86,6 +88,8 @@ export class SearchBatches {
     const waiting = this.#underWay.get(batch);
     this.#underWay.delete(batch);
     if (!this.active) this.#used = 0;
+    // What came in earlier turns and had to wait; the present turn has its own end.
+    else if (this.#inTurn === 0) this.#send();
     waiting?.forEach(({ bytes, version, resolve }, i) => {
       const of = found[i];
       // A secret that came to be known meanwhile was not searched for.
@@ -106,6 +110,11 @@ export class SearchBatches {
   #turnEnds(): void {
     this.#busy = this.#inTurn > 1 ? QUIET_TURNS : Math.max(0, this.#busy - 1);
     this.#inTurn = 0;
+    // While the thread has enough to do, more messages share a batch: handing one over costs as much as searching a small one.
+    if (this.#underWay.size < BATCHES_AT_ONCE) this.#send();
+  }
+
+  #send(): void {
     if (this.#open.length === 0 || !this.#memory) return;
     const id = ++this.#last;
     this.#underWay.set(id, this.#open);

@@ -51,7 +51,8 @@ export interface ListenerLimits {
 export interface ListenerOptions<P> {
   readonly address: Address;
   readonly limits?: ListenerLimits;
-  authenticate(authorization: string | undefined, server: string): Admission<P>;
+  /** `connection` is the same object for all requests of one connection. */
+  authenticate(authorization: string | undefined, server: string, connection: object): Admission<P>;
   handle(inbound: Inbound<P>): Promise<void>;
   readonly logger: Logger;
 }
@@ -177,7 +178,7 @@ export class Listener<P> implements Disposable {
       finish(response, 405, { allow: 'GET, POST, DELETE' });
       return;
     }
-    const admission = this.#options.authenticate(headers.authorization, server);
+    const admission = this.#options.authenticate(headers.authorization, server, request.socket);
     if (admission.kind === 'unknown') {
       finish(response, 401);
       return;

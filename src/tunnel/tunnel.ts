@@ -153,7 +153,7 @@ export class Tunnel implements Disposable {
         address,
         limits: tunnel.#limits,
         logger: options.logger,
-        authenticate: (authorization, server) => tunnel.#capabilities.authenticate(authorization, server),
+        authenticate: (authorization, server, connection) => tunnel.#capabilities.authenticate(authorization, server, connection),
         handle: (inbound) => tunnel.#handle(inbound),
       });
     } catch (error) {

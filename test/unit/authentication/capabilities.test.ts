@@ -51,6 +51,25 @@ describe('Capabilities', () => {
     assert.equal(capabilities.authenticate(bearer(token), 'srv-b').kind, 'unknown');
   });
 
+  it('takes what a connection showed before for nothing more: not for another server, another token, another connection, nor once revoked', () => {
+    const capabilities = new Capabilities();
+    const [a, b] = [capabilities.issue(principal, 'srv-a'), capabilities.issue(principal, 'srv-b')];
+    const [one, two] = [{}, {}];
+    const kind = (token: string, server: string, connection: object) => capabilities.authenticate(bearer(token), server, connection).kind;
+    for (let again = 0; again < 2; again++) {
+      assert.equal(kind(a.token, 'srv-a', one), 'ok');
+      assert.equal(kind(a.token, 'srv-b', one), 'unknown');
+      assert.equal(kind(capabilities.issue(principal, 'srv-b').token, 'srv-a', one), 'unknown');
+      assert.equal(capabilities.authenticate(undefined, 'srv-a', one).kind, 'unknown');
+      assert.equal(kind(b.token, 'srv-b', one), 'ok');
+      assert.equal(kind(a.token, 'srv-b', two), 'unknown');
+    }
+    assert.equal(kind(a.token, 'srv-a', one), 'ok');
+    capabilities.revoke(a.capability.id);
+    assert.equal(kind(a.token, 'srv-a', one), 'expired');
+    assert.equal(kind(a.token, 'srv-a', two), 'expired');
+  });
+
   it('tells a token that was revoked from one that never was', () => {
     const capabilities = new Capabilities();
     const [a, b, c] = [

@@ -141,6 +141,29 @@ describe('SearchBatches', () => {
     assert.equal(other.made.take(large), undefined);
   });
 
+  it('lets what comes in several turns share a batch while the thread has two, and forgets none of it', async () => {
+    const { made, sent } = batches();
+    await wake(made);
+    const looked: (Promise<Found> | undefined)[] = [];
+    for (let i = 0; i < 5; i++) {
+      looked.push(made.take(large));
+      await turn();
+    }
+    assert.deepEqual(
+      sent.map(({ ends }) => ends.length),
+      [1, 1],
+    );
+    made.finish({ batch: sent[0]!.id, found: [null] });
+    assert.deepEqual(
+      sent.map(({ ends }) => ends.length),
+      [1, 1, 3],
+    );
+    made.finish({ batch: sent[1]!.id, found: [null] });
+    made.finish({ batch: sent[2]!.id, found: [null, null, null] });
+    assert.deepEqual(await all(looked), Array<Found>(5).fill(CLEAN));
+    assert.equal(made.active, false);
+  });
+
   it('puts what comes in one turn behind one another, and never over what is still searched', async () => {
     const { made, sent } = batches();
     await wake(made);

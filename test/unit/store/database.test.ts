@@ -21,6 +21,21 @@ describe('Database', () => {
     assert.equal(db.get('PRAGMA journal_mode')?.['journal_mode'], 'wal');
   });
 
+  it('keeps its locks when it waits for the disk: another program that comes and goes would take the log away', async function () {
+    if (process.platform !== 'linux') this.skip();
+    const db = bench.window();
+    const { ino } = statSync(bench.path);
+    const locks = () =>
+      readFileSync('/proc/locks', 'utf8')
+        .split('\n')
+        .map((line) => line.split(/\s+/))
+        .filter(([, kind, , , pid, place]) => kind === 'POSIX' && pid === String(process.pid) && place?.endsWith(`:${ino}`) === true);
+    db.run("INSERT INTO audit (chain, n, at, kind, body, hash) VALUES ('c', 1, 0, 'act', '{}', '')");
+    assert.equal(locks().length, 1);
+    await db.sync();
+    assert.equal(locks().length, 1);
+  });
+
   it('notices what another connection wrote, from the next turn on', async () => {
     const [one, two] = [bench.window(), bench.window()];
     const before = one.dataVersion();
