@@ -64,7 +64,15 @@ export function* updateIndex(
   const openIndex = (): DatabaseSync => {
     const db = new Connection(place.indexPath, { timeout: 5000 });
     try {
-      db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
+      // Where two windows make it at the same moment, SQLite does not wait for its turn with this.
+      for (let tries = 1; ; tries++)
+        try {
+          db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
+          break;
+        } catch (error) {
+          if ((error as { errcode?: number }).errcode !== 5 || tries === 100) throw error;
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+        }
       const { user_version: version } = db.prepare('PRAGMA user_version').get() ?? {};
       if (version !== place.version) {
         if (version !== 0) throw new Error('another version');

@@ -27,6 +27,7 @@ const MAX_HELD = 64;
  */
 export class ChangeCounter {
   readonly #path: string;
+  readonly #maxHeld: number;
   readonly #header = Buffer.alloc(HEADER_BYTES);
   #file: number | undefined;
   #tried = process.platform === 'win32' || endianness() !== 'LE';
@@ -36,9 +37,10 @@ export class ChangeCounter {
   #own = 0;
   #proven = false;
 
-  /** `path` is that of the database. */
-  constructor(path: string) {
+  /** `path` is that of the database. With `maxHeld` or more of such files open in this process, it always says “ask”. */
+  constructor(path: string, maxHeld = MAX_HELD) {
     this.#path = `${path}-shm`;
+    this.#maxHeld = maxHeld;
   }
 
   /** This connection committed a transaction that changed something. */
@@ -86,7 +88,7 @@ export class ChangeCounter {
   }
 
   #open(): number | undefined {
-    if (this.#tried || held >= MAX_HELD) return undefined;
+    if (this.#tried || held >= this.#maxHeld) return undefined;
     this.#tried = true;
     try {
       const file = openSync(this.#path, 'r');

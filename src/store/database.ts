@@ -74,9 +74,8 @@ export class Database {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
       if (process.platform !== 'win32') chmodSync(path, 0o600);
-      db.exec(
-        'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0;',
-      );
+      beginLog(db);
+      db.exec('PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0;');
       const database = new Database(path, db, limits);
       database.#migrate();
       return database;
@@ -285,6 +284,24 @@ export class Database {
     }
   }
 }
+
+/**
+ * Puts a new database into WAL mode. Several windows that begin at the same moment, as all do after the extension was installed, get in each
+ * other’s way, and with this SQLite does not wait for its turn: so we do, for as long as with everything else.
+ */
+function beginLog(db: DatabaseSync): void {
+  for (const until = performance.now() + BUSY_TIMEOUT_MS; ;)
+    try {
+      db.exec('PRAGMA journal_mode = WAL');
+      return;
+    } catch (error) {
+      if (!(error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY) || performance.now() > until) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+}
+
+/** Result code of SQLite (sqlite.org/rescode.html). */
+const SQLITE_BUSY = 5;
 
 /** What SQLite takes and gives. */
 export type Value = null | number | bigint | string | Uint8Array;

@@ -12,7 +12,7 @@ import { Bench, nextTurn } from '../../support/database.ts';
   const setUp = () => {
     const [own, other] = [bench.window(), bench.window()];
     own.run('CREATE TABLE IF NOT EXISTS kept (name TEXT, value TEXT)');
-    return { own, other, counter: new ChangeCounter(own.path) };
+    return { own, other, counter: new ChangeCounter(own.path, Infinity) };
   };
   const commit = (db: ReturnType<typeof setUp>['own']) => db.run(INSERT, `n${++name}`);
 

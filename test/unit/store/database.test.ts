@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { Database } from '../../../src/store/database.ts';
@@ -34,6 +36,33 @@ describe('Database', () => {
     assert.equal(locks().length, 1);
     await db.sync();
     assert.equal(locks().length, 1);
+  });
+
+  it('is made by several windows at the same moment, as all begin when the extension was installed', async function () {
+    this.timeout(120_000);
+    const module = new URL('../../../src/store/database.ts', import.meta.url).href;
+    const script = `
+      import { Database } from ${JSON.stringify(module)};
+      process.once('message', (path) => {
+        let said = 'open';
+        try { Database.open(path); } catch (error) { said = error.message; }
+        process.send(said, () => process.exit());
+      });
+      process.send('ready');`;
+    for (let round = 0; round < 5; round++) {
+      const windows = Array.from({ length: 4 }, () =>
+        spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script], {
+          stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+        }),
+      );
+      await Promise.all(windows.map((window) => once(window, 'message')));
+      const said = windows.map((window) => once(window, 'message'));
+      for (const window of windows) window.send(`${bench.path}.${round}`);
+      assert.deepEqual(
+        (await Promise.all(said)).flat().filter((one) => one !== undefined),
+        Array(4).fill('open'),
+      );
+    }
   });
 
   it('notices what another connection wrote, from the next turn on', async () => {
