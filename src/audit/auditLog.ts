@@ -326,7 +326,6 @@ export class AuditLog implements Disposable {
       this.#outcomes.unshift(...entries.filter((e) => e.kind === 'outcome'));
       throw error;
     }
-    this.#db.noteCommit();
     this.#n = n;
     this.#head = head;
     this.#appended.fire(undefined);

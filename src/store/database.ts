@@ -4,7 +4,6 @@ import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { StoreError, codeOf, messageOf } from '../common/errors.ts';
-import { ChangeCounter } from './changeCounter.ts';
 import { MIGRATIONS } from './migrations.ts';
 
 /** How long a statement waits for another window's write before it fails, milliseconds. It blocks the extension host, so it is short. */
@@ -49,7 +48,6 @@ export class Database {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly #dataVersion: StatementSync;
-  readonly #counter: ChangeCounter;
   #versionNow: number | undefined;
   #versionLast: number | undefined;
   #versionReadAt = 0;
@@ -64,7 +62,6 @@ export class Database {
     this.#limits = limits;
     this.#db = db;
     this.#dataVersion = db.prepare('PRAGMA data_version');
-    this.#counter = new ChangeCounter(path);
   }
 
   /** Opens or creates the database (file mode 0600) and brings it to the current version. Throws {@link StoreError}. */
@@ -111,11 +108,7 @@ export class Database {
   dataVersion(maxAgeMs = 0): number {
     if (this.#versionNow !== undefined) return this.#versionNow;
     if (maxAgeMs > 0 && this.#versionLast !== undefined && performance.now() - this.#versionReadAt < maxAgeMs) return this.#versionLast;
-    if (this.#versionLast !== undefined && this.#counter.isUnchanged()) this.#versionNow = this.#versionLast;
-    else {
-      this.#counter.mark();
-      this.#versionNow = this.#guard(() => Number(this.#dataVersion.get()?.['data_version'] ?? 0));
-    }
+    this.#versionNow = this.#guard(() => Number(this.#dataVersion.get()?.['data_version'] ?? 0));
     this.#versionLast = this.#versionNow;
     this.#versionReadAt = performance.now();
     setImmediate(() => (this.#versionNow = undefined));
@@ -128,11 +121,6 @@ export class Database {
    */
   renewVersion(): void {
     this.#versionNow = undefined;
-  }
-
-  /** A transaction of this connection was committed just now that wrote at least one row. Need not be said; never to be said without. */
-  noteCommit(): void {
-    this.#counter.committed();
   }
 
   /** First row, or `undefined`. */
