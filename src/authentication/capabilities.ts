@@ -29,7 +29,7 @@ export class Capabilities {
   readonly #byDigest = new Map<string, Entry>();
   readonly #byId = new Map<string, Entry>();
   /** By connection: what it showed last, and what that was good for. */
-  readonly #shown = new WeakMap<object, { readonly header: string; readonly entry: Entry }>();
+  readonly #shown = new WeakMap<object, { readonly header: Buffer; readonly entry: Entry }>();
   #serial = 0;
 
   /** Makes a capability and its token: 256 random bits. The token is given out once. */
@@ -50,20 +50,19 @@ export class Capabilities {
   /**
    * Checks an `Authorization` header for a server. The token is hashed before it is looked up, so the time taken tells nothing about
    * a stored one; the digests are then compared in constant time. Where a `connection` shows again what it showed before and was good, it
-   * is not hashed anew: whoever is at its other end knows that text already.
+   * is not hashed anew; compared in constant time, too.
    */
   authenticate(header: string | undefined, server: string, connection?: object): Authentication {
     const shown = connection && this.#shown.get(connection);
-    if (shown?.header === header && shown?.entry.server === server)
-      return shown.entry.revoked ? { kind: 'expired' } : { kind: 'ok', capability: shown.entry };
+    if (shown?.entry.server === server && header !== undefined && isSame(shown.header, header)) return standingOf(shown.entry);
     if (header === undefined || header.length > MAX_HEADER_CHARACTERS) return { kind: 'unknown' };
     const match = /^Bearer ([A-Za-z0-9_-]{43})$/i.exec(header);
     if (match?.[1] === undefined) return { kind: 'unknown' };
     const digest = digestOf(match[1]);
     const entry = this.#byDigest.get(digest.toString('hex'));
     if (!entry || !timingSafeEqual(entry.digest, digest) || entry.server !== server) return { kind: 'unknown' };
-    if (connection) this.#shown.set(connection, { header, entry });
-    return entry.revoked ? { kind: 'expired' } : { kind: 'ok', capability: entry };
+    if (connection) this.#shown.set(connection, { header: Buffer.from(header), entry });
+    return standingOf(entry);
   }
 
   revoke(id: string): void {
@@ -96,6 +95,16 @@ export class Capabilities {
       revoked--;
     }
   }
+}
+
+function standingOf(entry: Entry): Authentication {
+  return entry.revoked ? { kind: 'expired' } : { kind: 'ok', capability: entry };
+}
+
+function isSame(shown: Buffer, header: string): boolean {
+  if (header.length !== shown.length) return false;
+  const bytes = Buffer.from(header);
+  return bytes.length === shown.length && timingSafeEqual(bytes, shown);
 }
 
 function digestOf(token: string): Buffer {
