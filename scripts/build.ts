@@ -11,6 +11,7 @@ import { pathToFileURL } from 'node:url';
 import { build as bundle, context, type BuildOptions } from 'esbuild';
 import { packedCedar } from './cedarEngine.ts';
 import { splitCommonJs, tighten } from './finish.ts';
+import { NOTICES, noticesOf } from './notices.ts';
 import { HTTP_PARSER, LEAN_DEFINES, httpParser, leanPackages } from './leanPackages.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
@@ -103,8 +104,12 @@ function testBundles(): BuildOptions[] {
 /** Writes the bundles. @throws if one of them can't be built. */
 export async function build({ production = false, tests = false, demo = false }: BuildChoices = {}): Promise<void> {
   fs.rmSync(path.join(ROOT, 'dist'), { recursive: true, force: true });
-  await Promise.all(productBundles(production).map((options) => bundle(options)));
+  const bundles = await Promise.all(productBundles(production).map((options) => bundle({ ...options, metafile: true })));
   writeEngines(path.join(ROOT, 'dist'));
+  if (production) {
+    const metafiles = bundles.map(({ metafile }) => metafile);
+    fs.writeFileSync(path.join(ROOT, 'dist', NOTICES), noticesOf(metafiles, ROOT));
+  }
   if (tests) await buildTests();
   if (demo) await buildDemoAgent();
 }
