@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import type { Credential } from '../credentials/credential.ts';
 import type { Server } from '../mcp/server.ts';
 import type { App } from './app.ts';
-import { credentialName } from './commands/serverDialog.ts';
+import { credentialName } from './credentialName.ts';
 import { canSignIn, isSignIn, signInNew, signInsFor } from './signInCommands.ts';
 import { askChoice, single } from './steps.ts';
 

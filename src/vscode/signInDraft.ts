@@ -4,9 +4,11 @@ import { keptFor } from '../credentials/oauth/tokenKeeper.ts';
 import { CredentialError } from '../credentials/source.ts';
 import { bindingOf, type UpstreamPlace } from '../mcp/server.ts';
 import type { App } from './app.ts';
-import { credentialName, placeOf, type Draft, type TrialCredential } from './commands/serverDialog.ts';
+import { placeOf, type Draft } from './commands/serverDraft.ts';
+import type { TrialCredential } from './commands/serverTrial.ts';
 import type { SignInSetup } from './commands/signInSetup.ts';
 import { keyOf } from './commands/sourceDialog.ts';
+import { credentialName } from './credentialName.ts';
 import { signInNew } from './signInCommands.ts';
 
 /** Signs in for a draft whose server wants it; false if nothing came of it. A sign-in for another place, or set up otherwise, is dropped. */

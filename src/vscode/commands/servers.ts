@@ -10,23 +10,14 @@ import { bindingOf, describeBinding, destinationOf, isConfirmed, type Server, ty
 import type { Probe } from '../../upstream/probe.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
-import {
-  ALL_STEPS,
-  CREDENTIAL_STEPS,
-  askAfterFailure,
-  askStart,
-  confirmPlace,
-  credentialName,
-  draftOf,
-  placeOf,
-  placementOf,
-  refuseLabel,
-  runSteps,
-  tryDraft,
-  tryServer,
-  type Draft,
-  type Step,
-} from './serverDialog.ts';
+import { credentialName } from '../credentialName.ts';
+import { confirmPlace } from './commandConfirmation.ts';
+import { CREDENTIAL_STEPS } from './credentialSteps.ts';
+import { ALL_STEPS, PLACE_STEPS, refuseLabel, runSteps, type Step } from './serverDialog.ts';
+import { draftOf, placeOf, placementOf, type Draft } from './serverDraft.ts';
+import { tryDraft, tryServer } from './serverTrial.ts';
+import { askStart } from './startingAccess.ts';
+import { askAfterFailure } from './trialFailure.ts';
 import { editHeaders } from './headersDialog.ts';
 import { signInDraftOf } from './signInSetup.ts';
 import { dropSignIn, ensureSignIn, signedIn } from '../signInDraft.ts';
@@ -291,8 +282,7 @@ async function renameServer(app: App, server: Server, title: string): Promise<vo
 async function moveServer(app: App, server: Server, title: string): Promise<void> {
   const { core } = app;
   const draft = draftOf(server);
-  const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command'];
-  if (!(await runSteps(app, title, draft, steps, server.upstream.kind === 'stdio' ? 'command' : 'url', () => false))) return;
+  if (!(await runSteps(app, title, draft, PLACE_STEPS, server.upstream.kind === 'stdio' ? 'command' : 'url', () => false))) return;
   if (isDeepStrictEqual(placeOf(draft), server.upstream)) return;
   const [from, to] = [bindingOf(server.upstream), bindingOf(placeOf(draft))];
   const kindChanged = (server.upstream.kind === 'stdio') !== (placeOf(draft).kind === 'stdio');
@@ -339,7 +329,7 @@ async function moveServer(app: App, server: Server, title: string): Promise<void
 async function reauthenticate(app: App, server: Server, title: string, draft: Draft = draftOf(server)): Promise<void> {
   const { core } = app;
   // The place is a step too: after a failed trial it may turn out to be what is wrong.
-  const steps: readonly Step[] = ['reach', 'ssh', 'url', 'command', ...CREDENTIAL_STEPS];
+  const steps: readonly Step[] = [...PLACE_STEPS, ...CREDENTIAL_STEPS];
   const before = server.credentials.find((id) => core.credentials.get(id)?.source?.kind === 'oauth');
   if (before !== undefined) draft.signInDraft ??= await signInDraftOf(app, before);
   const tools = await gatherAndTry(app, title, draft, steps, 'authentication', server.id);

@@ -6,7 +6,7 @@ import type { FoundServer } from '../../configuration/scan.ts';
 import { bindingOf, isConfirmed } from '../../mcp/server.ts';
 import { setContext } from '../adapters.ts';
 import type { App } from '../app.ts';
-import { tryServer, type TrialCredential } from '../commands/serverDialog.ts';
+import { tryServer, type TrialCredential } from '../commands/serverTrial.ts';
 import { CONTEXT } from '../names.ts';
 import type { RecordDocuments } from '../recordDocument.ts';
 import { SecretDiagnostics } from './diagnostics.ts';

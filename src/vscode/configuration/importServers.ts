@@ -17,7 +17,7 @@ import { WORKSPACE_FILE, putWorkspaceServer, workspaceServer } from '../../confi
 import { commandDigest, type CommandPlace } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
-import { askStart } from '../commands/serverDialog.ts';
+import { askStart } from '../commands/startingAccess.ts';
 import type { Here } from './here.ts';
 import { explainRest, pickServers } from './importPicks.ts';
 import { AppPorts, saveOpenEditors } from './importPorts.ts';
