@@ -1,3 +1,4 @@
+import type { Reply } from './link.ts';
 import { isJson, type Json, type Message } from './message.ts';
 
 /** Header name, RFC 9110 5.6.2. */
@@ -32,9 +33,13 @@ interface Declaration {
   readonly path: readonly string[];
 }
 
+/** Sends a request of the bridge's own, and waits for its answer. */
+export type Ask = (bytes: Buffer, headers: Record<string, string>, id: string) => Promise<Reply>;
+
 /** What tools want repeated in `Mcp-Param-*` headers: the `x-mcp-header` marks of their input schemas, learned from the lists that pass. */
 export class ToolHeaders {
   readonly #declared = new Map<string, readonly Declaration[]>();
+  #lists = 0;
 
   /** Takes over the marks of the tools in the result of a `tools/list`. */
   learn(result: unknown): void {
@@ -65,6 +70,31 @@ export class ToolHeaders {
     }
     return headers;
   }
+
+  /** Lists the tools for their marks, at most `maxPages` pages. True if the call `message` would go out with other headers now. */
+  async listAnew({ params, modernVersion = '' }: Message, maxPages: number, ask: Ask): Promise<boolean> {
+    const wanted = (): string => JSON.stringify(this.headersFor(String(params['name']), params['arguments']));
+    const before = wanted();
+    let cursor: unknown;
+    for (let page = 0; page < maxPages; page++) {
+      const id = `culvert-bridge-list-${(this.#lists += 1)}`;
+      const own: Json = { _meta: ownMeta(params['_meta']), ...(cursor === undefined ? {} : { cursor }) };
+      const bytes = Buffer.from(JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/list', params: own }));
+      const reply = await ask(bytes, { 'mcp-protocol-version': modernVersion, 'mcp-method': 'tools/list' }, id);
+      const result = typeof reply === 'string' ? undefined : reply.message['result'];
+      if (!isJson(result)) break;
+      this.learn(result);
+      cursor = result['nextCursor'];
+      if (typeof cursor !== 'string') break;
+    }
+    return wanted() !== before;
+  }
+}
+
+/** The agent's `_meta` without what belongs to its own call. */
+function ownMeta(meta: unknown): Json {
+  if (!isJson(meta)) return {};
+  return Object.fromEntries(Object.entries(meta).filter(([key]) => key !== 'progressToken'));
 }
 
 /** Only what is reached through `properties` alone counts; anything else makes the mark invalid, and the server says so. */

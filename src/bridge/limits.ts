@@ -57,8 +57,3 @@ export const LIMITS: Limits = {
   messageBytes: 64 * 1024 * 1024,
   ownListPages: 20,
 };
-
-/** Pause before attempt `attempt` (from 0): doubles from `first` up to `longest`. */
-export function backOff(attempt: number, first: number, longest: number): number {
-  return Math.min(first * 2 ** attempt, longest);
-}

@@ -131,7 +131,7 @@ export async function ownReply(
           call.abort();
         } else pass(data);
       };
-      await follow(response, { lastEventId: undefined, retryMs: undefined }, onMessage, reading);
+      await follow(response, {}, onMessage, reading);
     } else {
       const body = await readBody(response, reading.maxBytes);
       if (body && (response.statusCode ?? 0) < 300) answer = parseObject(body) ?? (id === undefined ? {} : undefined);

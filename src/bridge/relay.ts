@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http';
+import { Call, failure } from './call.ts';
 import { answers, findCapabilities, sameCapability, type Capability, type Search } from './capability.ts';
 import { Handshake, versionOf } from './handshake.ts';
-import { modernHeaders, ToolHeaders } from './headers.ts';
+import { modernHeaders, ToolHeaders, type Ask } from './headers.ts';
 import { ConnectionError, HttpClient, mediaType, readBody, type HttpCall } from './httpClient.ts';
-import { backOff, type Limits } from './limits.ts';
+import type { Limits } from './limits.ts';
 import { follow, isStream, Link, ownReply, sessionIdOf, type Reading, type Reply } from './link.ts';
 import {
   ERROR_CODE,
@@ -18,6 +19,9 @@ import {
   type Json,
   type Message,
 } from './message.ts';
+import { lookPause, sleep, streamPause } from './pauses.ts';
+import { Pressure } from './pressure.ts';
+import { isSessionGone, statusText } from './refusal.ts';
 import type { Cursor } from './sse.ts';
 import type { Output } from './stdio.ts';
 
@@ -38,8 +42,6 @@ export interface RelayOptions {
 const HARMLESS = /^(initialize|ping|server\/discover|(tools|prompts|resources(\/templates)?)\/list)$/;
 /** Header/body mismatch, 2026-07-28. */
 const HEADER_MISMATCH = -32020;
-/** Every message weighs at least this much, bytes, so that a flood of tiny ones is held back too. */
-const MIN_WEIGHT_BYTES = 512;
 /** Requests of the server that wait for the agent's answer. Beyond, the oldest is forgotten. */
 const MAX_SERVER_REQUESTS = 1_024;
 
@@ -59,35 +61,6 @@ interface Retry {
   readonly otherwise: Buffer;
 }
 
-/** One message on its way, and what answers it if it is a request. */
-class Call {
-  readonly message: Message;
-  /** The only link it may go over, if any will not do. */
-  readonly only: Link | undefined;
-  http: HttpCall | undefined;
-  link: Link | undefined;
-  /** Weight that still counts as held back. */
-  held = 0;
-  cancelled = false;
-  /** A request: was answered. Otherwise: was delivered, or given up. */
-  done = false;
-  readonly cursor: Cursor = { lastEventId: undefined, retryMs: undefined };
-  /** The tools were listed anew for this call. */
-  relisted = false;
-  onSent: (() => void) | undefined;
-  onDone: (() => void) | undefined;
-
-  constructor(message: Message, only?: Link) {
-    this.message = message;
-    this.only = only;
-  }
-
-  /** Nothing more is to be done for it. A method, since it changes while others wait. */
-  isOver(): boolean {
-    return this.done || this.cancelled;
-  }
-}
-
 /** Carries messages between stdio and a tunnel, in both eras, across restarts of the window. */
 export class Relay {
   readonly #options: RelayOptions;
@@ -95,6 +68,7 @@ export class Relay {
   readonly #output: Output;
   readonly #reading: Reading;
   readonly #http: HttpClient;
+  readonly #pressure: Pressure;
   readonly #tools = new ToolHeaders();
   /** Requests of the agent in flight. */
   readonly #calls = new Map<string, Call>();
@@ -111,16 +85,14 @@ export class Relay {
   #listening: Link | undefined;
   #stream: HttpCall | undefined;
   #watching = false;
-  #held = 0;
-  #paused = false;
   #closing = false;
-  #ownIds = 0;
 
   constructor(options: RelayOptions) {
     this.#options = options;
     this.#limits = options.limits;
     this.#output = options.output;
     this.#reading = { output: options.output, maxBytes: options.limits.messageBytes };
+    this.#pressure = new Pressure(options.limits.heldBytes, options.onPressure);
     this.#http = new HttpClient(options.limits);
   }
 
@@ -155,7 +127,7 @@ export class Relay {
       return;
     }
     this.#calls.set(message.key, call);
-    this.#hold(call);
+    this.#pressure.hold(call);
     if (message.modernVersion !== undefined) this.#modernVersion = message.modernVersion;
     if (message.method === 'initialize' && message.modernVersion === undefined) {
       this.#closeGate(async () => {
@@ -169,7 +141,7 @@ export class Relay {
 
   #notification(message: Message): void {
     const call = new Call(message);
-    this.#hold(call);
+    this.#pressure.hold(call);
     if (message.method === 'notifications/initialized') {
       this.#closeGate(async () => {
         if (this.#handshake?.complete === false) this.#handshake.remember(message);
@@ -187,7 +159,7 @@ export class Relay {
     const link = this.#serverRequests.get(message.key)?.link;
     this.#serverRequests.delete(message.key);
     const call = new Call(message, link);
-    this.#hold(call);
+    this.#pressure.hold(call);
     if (link && link === this.#link) void this.#afterGate(call);
     else this.#fail(call);
   }
@@ -227,7 +199,7 @@ export class Relay {
       }
       const retry = await this.#attempt(call, link);
       if (!retry || call.isOver()) return;
-      if (retry.cause === 'again' && Date.now() < deadline) await sleep(this.#lookPause(again++));
+      if (retry.cause === 'again' && Date.now() < deadline) await sleep(lookPause(this.#limits, again++));
       else if (retry.cause === 'again' || call.only || attempt++ >= this.#limits.retries || !(await this.#recover(link, retry.cause))) {
         if (retry.cause === 'unreachable') this.#fail(call, ERROR_CODE.notRunning, this.#reason);
         else this.#answer(call, retry.otherwise);
@@ -244,7 +216,7 @@ export class Relay {
     const { message } = call;
     const version = message.modernVersion ?? (this.#handshake || message.method === 'initialize' ? undefined : this.#modernVersion);
     const onSent = (): void => {
-      this.#release(call);
+      this.#pressure.release(call);
       call.onSent?.();
     };
     const http = link.post(message.bytes, version === undefined ? undefined : modernHeaders(message, version, this.#tools), onSent);
@@ -305,7 +277,8 @@ export class Relay {
     if (status === 400 && error?.['code'] === HEADER_MISMATCH && call.message.method === 'tools/call' && !call.relisted) {
       // The server wants arguments repeated as headers. stdio clients know nothing of that; nothing was carried out yet.
       call.relisted = true;
-      if (await this.#relist(call, link)) return { cause: 'again', otherwise };
+      const ask: Ask = (bytes, headers, id) => this.#ownReply(link, link.post(bytes, headers), id);
+      if (await this.#tools.listAnew(call.message, this.#limits.ownListPages, ask)) return { cause: 'again', otherwise };
     }
     this.#answer(call, otherwise);
     return undefined;
@@ -327,7 +300,7 @@ export class Relay {
         call.cursor.lastEventId !== undefined &&
         attempts < this.#limits.streamAttempts
       ) {
-        await sleep(call.cursor.retryMs ?? this.#streamPause(attempts));
+        await sleep(call.cursor.retryMs ?? streamPause(this.#limits, attempts));
         attempts++;
         // Another session has no memory of this stream.
         if (call.isOver() || this.#closing || this.#link !== link) break;
@@ -409,7 +382,7 @@ export class Relay {
   async #listen(link: Link): Promise<void> {
     if (this.#listening === link) return;
     this.#listening = link;
-    const cursor: Cursor = { lastEventId: undefined, retryMs: undefined };
+    const cursor: Cursor = {};
     let worked = false;
     const current = (): boolean => this.#link === link && !this.#closing;
     for (let attempts = 0; attempts < this.#limits.streamAttempts && current(); attempts++) {
@@ -436,16 +409,8 @@ export class Relay {
           return;
         }
       }
-      if (current()) await sleep(cursor.retryMs ?? this.#streamPause(attempts));
+      if (current()) await sleep(cursor.retryMs ?? streamPause(this.#limits, attempts));
     }
-  }
-
-  #lookPause(attempt: number): number {
-    return backOff(attempt, this.#limits.firstLookMs, this.#limits.longestLookMs);
-  }
-
-  #streamPause(attempt: number): number {
-    return backOff(attempt, this.#limits.firstStreamPauseMs, this.#limits.longestStreamPauseMs);
   }
 
   // --- The way to the tunnel
@@ -484,7 +449,7 @@ export class Relay {
         }
         this.#reason = `Culvert is there, but the session could not be opened again: ${refusal}. Restart the server in your agent.`;
       }
-      const pause = this.#lookPause(look);
+      const pause = lookPause(this.#limits, look);
       if (Date.now() + pause > deadline) break;
       await sleep(pause);
     }
@@ -513,7 +478,7 @@ export class Relay {
     if (this.#watching) return;
     this.#watching = true;
     for (let attempts = 1; attempts <= this.#limits.streamAttempts && !this.#closing; attempts++) {
-      await sleep(this.#streamPause(attempts));
+      await sleep(streamPause(this.#limits, attempts));
       if (this.#link ?? (await this.#establish(0))) break;
     }
     this.#watching = false;
@@ -534,27 +499,6 @@ export class Relay {
     if (link.sessionId !== undefined) await link.delete().response.catch(() => undefined);
   }
 
-  /** Lists the tools for their `x-mcp-header` marks. True if the call would go out with other headers now. */
-  async #relist(call: Call, link: Link): Promise<boolean> {
-    const { params } = call.message;
-    const version = call.message.modernVersion ?? '';
-    const wanted = (): string => JSON.stringify(this.#tools.headersFor(String(params['name']), params['arguments']));
-    const before = wanted();
-    let cursor: unknown;
-    for (let page = 0; page < this.#limits.ownListPages; page++) {
-      const id = `culvert-bridge-list-${(this.#ownIds += 1)}`;
-      const own: Json = { _meta: ownMeta(params['_meta']), ...(cursor === undefined ? {} : { cursor }) };
-      const bytes = Buffer.from(JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/list', params: own }));
-      const reply = await this.#ownReply(link, link.post(bytes, { 'mcp-protocol-version': version, 'mcp-method': 'tools/list' }), id);
-      const result = typeof reply === 'string' ? undefined : reply.message['result'];
-      if (!isJson(result)) break;
-      this.#tools.learn(result);
-      cursor = result['nextCursor'];
-      if (typeof cursor !== 'string') break;
-    }
-    return wanted() !== before;
-  }
-
   #tooLong(): string {
     return `A message is longer than ${this.#limits.messageBytes} bytes.`;
   }
@@ -563,7 +507,7 @@ export class Relay {
     return ownReply(call, id, this.#limits.handshakeMs, this.#reading, (data) => this.#take(data, link));
   }
 
-  // --- Order and back-pressure
+  // --- Order
 
   /** Runs `task` after whatever holds the gate now; everything that comes later waits for it. */
   #closeGate(task: () => Promise<void>): void {
@@ -578,59 +522,15 @@ export class Relay {
     await this.#serve(call);
   }
 
-  #hold(call: Call): void {
-    call.held = call.message.bytes.length + MIN_WEIGHT_BYTES;
-    this.#held += call.held;
-    if (this.#paused || this.#held <= this.#limits.heldBytes) return;
-    this.#paused = true;
-    this.#options.onPressure(true);
-  }
-
-  #release(call: Call): void {
-    this.#held -= call.held;
-    call.held = 0;
-    if (!this.#paused || this.#held > this.#limits.heldBytes / 2) return;
-    this.#paused = false;
-    this.#options.onPressure(false);
-  }
-
   #finish(call: Call): void {
     call.done = true;
-    this.#release(call);
+    this.#pressure.release(call);
     if (this.#calls.get(call.message.key) === call) this.#calls.delete(call.message.key);
     call.onDone?.();
   }
 }
 
-function failure(call: Call, code: number, message: string): Buffer {
-  return errorAnswer(rawId(call.message.bytes), { code, message });
-}
-
 function errorOf(message: Json | undefined): Json | undefined {
   const error = message?.['error'];
   return isJson(error) ? error : undefined;
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** 404 is what the specification says; servers built on the common SDKs also say 400 with a sentence about the session. */
-function isSessionGone(status: number, error: Json | undefined, ours: boolean): boolean {
-  if (status === 404) return true;
-  return status === 400 && !ours && /session|not initialized/i.test(String(error?.['message']));
-}
-
-/** The agent's `_meta` without what belongs to its own call. */
-function ownMeta(meta: unknown): Json {
-  if (!isJson(meta)) return {};
-  return Object.fromEntries(Object.entries(meta).filter(([key]) => key !== 'progressToken'));
-}
-
-function statusText(status: number): string {
-  if (status === 401) return 'The window no longer accepts this bridge. Reload the window or restart the server in your agent.';
-  if (status === 404) return 'The window does not know this server. It may have been removed; look under Culvert in VS Code.';
-  if (status === 413) return 'The message is too large. Send less at once.';
-  if (status >= 500) return `The server can't be reached at the moment (${status}). See its state under Culvert in VS Code.`;
-  return `The request was answered with status ${status} and nothing else.`;
 }

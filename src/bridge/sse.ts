@@ -8,9 +8,9 @@ const NEWLINE = Buffer.from('\n');
 /** Where a stream has come to; kept across its reconnections. */
 export interface Cursor {
   /** Id of the last event that had one. */
-  lastEventId: string | undefined;
+  lastEventId?: string | undefined;
   /** Pause before a reconnection that the server asks for, milliseconds. */
-  retryMs: number | undefined;
+  retryMs?: number | undefined;
 }
 
 /**
