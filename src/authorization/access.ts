@@ -59,6 +59,8 @@ export class Access implements Disposable {
   #expressions: ExpressionEngine | undefined;
   #loading: Promise<void> | undefined;
   #layers: readonly PolicyLayer[] = [];
+  /** Counts how often they were set. */
+  #layering = 0;
   readonly #grants: SignedCollection<Grant>;
   readonly #state: SignedCollection<z.infer<typeof PauseState>>;
   readonly #clock: Clock;
@@ -170,6 +172,7 @@ export class Access implements Disposable {
   /** Sets what stands above the grants. Waiting calls are decided again. */
   setLayers(layers: readonly PolicyLayer[]): void {
     this.#layers = layers;
+    this.#layering++;
     this.#needExpressions(layers.some((layer) => layer.needsExpressions === true));
     this.#changed.fire(undefined);
   }
@@ -188,6 +191,21 @@ export class Access implements Disposable {
     const value = hash('sha256', JSON.stringify([rows, layers]));
     this.#digest = { parts, value };
     return value;
+  }
+
+  /**
+   * Everything that decides about calls to a server, as a text to compare: the same as long as its agents are listed the same. Throws
+   * StoreError.
+   */
+  standing(server: string): string {
+    const now = this.#clock.now();
+    const grants = this.forServer(server).map((grant) => [
+      grant,
+      isLive(grant, now) && !(grant.expiresAt !== undefined && this.#lapses.ended(grant.id, grant.expiresAt)),
+      isCounted(grant) && this.#uses.usage(grant, now) === 'used-up',
+      grant.endsWith?.kind === 'task' && this.tasks.runs(grant.endsWith.task),
+    ]);
+    return JSON.stringify([grants, this.policy().paused, this.#layering, this.#isTampered(), this.#expressions !== undefined]);
   }
 
   /** Resolves when the engine for regular expressions is there, if any grant or policy needs it. */

@@ -27,6 +27,7 @@ import type { Core } from './core.ts';
 import { carry } from './pipeline.ts';
 import { Continuations } from './continuations.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { ListedAccess } from './listedAccess.ts';
 import { OpenPassages } from './openPassages.ts';
 import { isHeld, isStanding, type Passage } from './passage.ts';
 import { Sessions } from './sessions.ts';
@@ -90,6 +91,7 @@ export class Tunnel implements Disposable {
   readonly #limits: Limits;
   readonly #sessions: Sessions;
   readonly #streams: Streams;
+  readonly #listed: ListedAccess;
   /** By server: the way to it, and for which place and credentials it came about. */
   readonly #upstreams = new Map<
     string,
@@ -115,6 +117,7 @@ export class Tunnel implements Disposable {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#sessions = new Sessions(this.#limits.sessions);
     this.#streams = new Streams(this.#limits.streamsPerClient);
+    this.#listed = new ListedAccess(core.access);
     this.folder = openRuntimeFolder(options.environment ?? currentEnvironment());
     this.#inUse = this.#store.add(new Emitter<InUse>((error) => logger.error(messageOf(error))));
     this.onDidChangeUse = this.#inUse.event;
@@ -302,6 +305,7 @@ export class Tunnel implements Disposable {
       response.writeHead(404, { 'content-length': 0 }).end();
       return;
     }
+    this.#listed.note(server.id);
     const startedAt = clock.monotonic();
     const end = new Stop();
     const exchange: Passage = {
@@ -353,7 +357,8 @@ export class Tunnel implements Disposable {
     });
     this.#open.add(exchange);
     try {
-      await carry(exchange, this.#stages);
+      const { result } = await carry(exchange, this.#stages);
+      if (result !== 'ok' && exchange.message?.method === 'tools/list') this.#listed.failed(server.id);
     } finally {
       this.#open.delete(exchange);
       if (this.#drained.length > 0 && this.#waitingFor()) this.#releaseDrained();
@@ -418,7 +423,7 @@ export class Tunnel implements Disposable {
   }
 
   #announceTools(): void {
-    for (const server of this.#options.core.servers.list()) this.#streams.announceTools(server.id);
+    for (const server of this.#listed.changed()) this.#streams.announceTools(server);
   }
 
   /** Whichever window moved or removed a server, or gave it another credential: what this one has open there ends. */

@@ -312,5 +312,24 @@ describe('the wire', () => {
       assert.equal(await ended, 'broken');
       await one.close();
     });
+
+    it('hears of changes at its own server only', async () => {
+      const one = await newScene();
+      const door = await one.open({ present: true, client: 'vscode' });
+      one.server.behave = (seen, response) => {
+        if (seen.method === 'GET') response.writeHead(405).end();
+        else answerJson(response, resultFor(seen, {}));
+      };
+      const stream = await open(door, { method: 'GET' }).response;
+      let told = '';
+      stream.on('data', (chunk: Buffer) => (told += chunk.toString()));
+      const ended = over(stream);
+      door.core.access.set('srv-elsewhere', { kind: 'all-tools' }, 'allow', 'tree');
+      door.core.access.set(door.serverId, { kind: 'all-tools' }, 'ask', 'tree');
+      door.core.access.set('srv-elsewhere', { kind: 'all-tools' }, 'deny', 'tree');
+      await one.close();
+      assert.equal(await ended, 'end');
+      assert.equal(told.split('notifications/tools/list_changed').length - 1, 1);
+    });
   });
 });

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { decodeProtectedHeader, jwtVerify, SignJWT, generateKeyPair, type CryptoKey } from 'jose';
+import { decodeJwt, decodeProtectedHeader, jwtVerify, SignJWT, generateKeyPair, type CryptoKey } from 'jose';
 import { useCulvert } from '../harness/openCulvert.ts';
 import type { Workbench } from '../harness/workbench.ts';
+import { noteSecret } from '../support/noted.ts';
 import { temporaryFolder } from '../support/folders.ts';
-import { JWT_BEARER, takeAssertions } from '../support/jwtGrants.ts';
+import { AuthorizationServer } from '../support/authorizationServer.ts';
+import { JWT_BEARER, TOKEN_EXCHANGE, exchangeIdTokens, idTokenOf, takeAssertions } from '../support/jwtGrants.ts';
 import { call, chooseStart, complaint, openViews, setSetting, step, told, typed } from './actions.ts';
 import { filesWith } from './secretScan.ts';
 import { SignInServer, signInAs, tabOf } from './signInServer.ts';
@@ -18,6 +20,7 @@ describe('Signing in with clients of one’s own', () => {
   let registered: unknown = { keys: [] };
   let platform: { readonly publicKey: CryptoKey; readonly privateKey: CryptoKey };
   let server: SignInServer;
+  let company: AuthorizationServer;
 
   before(async () => {
     platform = await generateKeyPair('ES256');
@@ -41,18 +44,27 @@ describe('Signing in with clients of one’s own', () => {
           token_endpoint_auth_signing_alg: 'ES256',
           jwks_uri: 'https://keys.example/signer',
         },
+        { ...direct, client_id: 'culvert-at-the-resource', grant_types: [JWT_BEARER], token_endpoint_auth_method: 'none' },
         { ...direct, client_id: 'workload', grant_types: [JWT_BEARER], token_endpoint_auth_method: 'none' },
       ],
       configuration: { fetch: () => Promise.resolve(Response.json(registered)) },
     });
     assert.ok(server.issuer);
-    takeAssertions(server.issuer, () => ({
-      issuer: 'https://platform.example',
-      verify: (assertion, audience) => jwtVerify(assertion, platform.publicKey, { audience }),
+    company = await AuthorizationServer.start(() => 'urn:none', {
+      host: '::1',
+      registration: false,
+      clients: [{ ...direct, client_id: 'culvert', grant_types: [TOKEN_EXCHANGE], token_endpoint_auth_method: 'none' }],
+    });
+    exchangeIdTokens(company, (jwt) => jwt.sign(platform.privateKey));
+    takeAssertions(server.issuer, (assertion) => ({
+      issuer: decodeJwt(assertion).iss === company.issuer ? company.issuer : 'https://platform.example',
+      idJag: decodeJwt(assertion).iss === company.issuer,
+      verify: (text, audience) => jwtVerify(text, platform.publicKey, { audience }),
     }));
   });
   after(async () => {
     await server.stop();
+    await company.stop();
     folder.remove();
   });
   beforeEach(() => culvert().window.clearNotifications());
@@ -189,10 +201,46 @@ describe('Signing in with clients of one’s own', () => {
     assert.deepEqual(await call(window, await window.startMcp(/job_look$/)), { ok: true, text: 'looked' });
     assert.ok(server.server.seen.every(({ headers }) => !JSON.stringify(headers).includes(token)));
     await window.tree('Credentials').waitDescription('Job identity credential', /from file .*token/);
-    // Forgotten with the credential that it is for.
+    // Forgotten with the credential that it is for. Its server stays, and runs without one: it must not keep later ones from starting.
     await window.tree('Credentials').inlineAction('Job credential', 'Forget Credential');
     await window.dialog('Forget');
     await window.tree('Credentials').row('Job identity credential').waitFor({ state: 'detached' });
+  });
+
+  it('the company’s identity provider: its ID token goes there alone, and what it gives to the authorization server', async () => {
+    const { window } = culvert();
+    const idToken = noteSecret(await idTokenOf(company, 'culvert', 'ada'));
+    const file = path.join(folder.path, 'id-token');
+    fs.writeFileSync(file, idToken, { mode: 0o600 });
+    await begin(window, 'Company', 'Sign in another way…');
+    await window.pick('Through your company’s identity provider', { title: step(5) });
+    await window.quickInputWith('Your company’s identity provider.');
+    await window.inputBox(company.issuer);
+    await window.quickInputWith('The client id that the ID token was given for.');
+    await window.inputBox('culvert');
+    await window.quickInputWith('Where the identity provider gives tokens.');
+    assert.equal(await typed(window), `${company.issuer}/token`);
+    await window.inputBox(`${company.issuer}/token`);
+    await window.quickInputWith('HashiCorp Vault or OpenBao');
+    await window.pick('A file');
+    await window.quickInputWith('The file. Nobody else may read it');
+    await window.inputBox(file);
+    await window.quickInputWith('If it is JSON: the field.');
+    await window.inputBox('');
+    await window.quickInputWith('The authorization server for');
+    assert.equal(await typed(window), server.issuer?.issuer);
+    await window.inputBox(server.issuer?.issuer ?? '');
+    await window.quickInputWith('The client id, as the authorization server gave it.');
+    await window.inputBox('culvert-at-the-resource');
+    await window.quickInputWith('By nothing but its id');
+    await window.pick('By nothing but its id');
+    await window.quickInputWith('Scopes to ask for');
+    await window.inputBox('mcp:read');
+    await chooseStart(window, 'Company', 'Tools that only read');
+    assert.deepEqual(await call(window, await window.startMcp(/company_look$/)), { ok: true, text: 'looked' });
+    assert.ok(server.issuer?.asked.every(({ body }) => !body.toString().includes(idToken)));
+    assert.ok(server.server.seen.every(({ headers }) => !JSON.stringify(headers).includes(idToken)));
+    nothingWritten(idToken);
   });
 
   it('Edit Server has what was set up, and asks for the secret only if it changes', async () => {
