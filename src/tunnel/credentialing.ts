@@ -5,7 +5,7 @@ import { CredentialError, type Refused, type Resolved } from '../credentials/sou
 import { sourceKindOf } from '../credentials/sources.ts';
 import type { Edit } from '../mcp/json.ts';
 import { bindingOf, type UpstreamPlace } from '../mcp/server.ts';
-import type { UpstreamRequest, UpstreamResponse } from '../upstream/upstream.ts';
+import type { SentRequest, UpstreamRequest, UpstreamResponse } from '../upstream/upstream.ts';
 import { ENDED, denied, notForwarded, type Answer } from './answers.ts';
 import type { Core } from './core.ts';
 import { handOver } from './handing.ts';
@@ -113,24 +113,24 @@ export async function renewCredentials(x: Passage, core: Core, response: Upstrea
 
 /**
  * What goes out: the request with its credentials, signed, and with proofs of possession where a source makes them; a promise only where it
- * does. Signed and proven anew for where the server redirects within its origin.
+ * does. Signed and proven anew for where the server redirects within its origin, and for each request of a transport’s own.
  */
 export function finish(x: Passage, core: Core, body: Buffer | undefined, now: () => number): Promise<UpstreamRequest> | UpstreamRequest {
   const { outgoing } = x;
   if (!outgoing) throw new Error('The request was not prepared.');
   const { url, environment } = outgoing;
-  const withHeaders = (headers: Outgoing['headers']): UpstreamRequest => ({
+  const prepared: UpstreamRequest = {
     method: x.httpMethod,
     url,
-    headers,
-    headersFor: async (at) => headersAt(at, outgoing, x, core, body, now()),
+    headers: outgoing.headers,
     ...(environment ? { environment } : {}),
     body,
     signal: x.end.signal,
-  });
+  };
   // Most credentials stand where they stand, whatever the request.
-  if (!outgoing.carried.some(({ credential }) => isMadeAnew(credential, core))) return withHeaders(outgoing.headers);
-  return headersAt(url, outgoing, x, core, body, now()).then(withHeaders);
+  if (!outgoing.carried.some(({ credential }) => isMadeAnew(credential, core))) return prepared;
+  const headersFor = (sent: SentRequest) => headersOf(sent, outgoing, x, core, now());
+  return headersFor(prepared).then((headers) => ({ ...prepared, headers, headersFor }));
 }
 
 /** Whether what goes along depends on the request. */
@@ -138,23 +138,17 @@ function isMadeAnew(credential: Credential, core: Core): boolean {
   return isSigned(credential.placement) || core.sources.sourceOf(credential).prove !== undefined;
 }
 
-/** The headers of a request to `url`, with what holds for this URL alone. */
-async function headersAt(
-  url: URL,
-  { headers: placed, carried }: Outgoing,
-  x: Passage,
-  core: Core,
-  body: Buffer | undefined,
-  now: number,
-): Promise<Outgoing['headers']> {
-  let headers = placed;
+/** The headers of a request as it goes out, with what holds for this one alone. */
+async function headersOf(sent: SentRequest, { carried }: Outgoing, x: Passage, core: Core, now: number): Promise<Outgoing['headers']> {
+  const { method, url, body } = sent;
+  let { headers } = sent;
   for (const { credential, resolved } of carried) {
-    const signed = sign(credential.placement, resolved, { method: x.httpMethod, url, headers, body }, now);
+    const signed = sign(credential.placement, resolved, { method, url, headers, body }, now);
     if (signed) headers = { ...headers, ...signed };
     const source = core.sources.sourceOf(credential);
     if (!source.prove) continue;
     const ask = { credential, binding: bindingOf(x.server.upstream), url, signal: new AbortController().signal };
-    headers = { ...headers, ...(await source.prove(ask, { method: x.httpMethod, url, body, resolved })) };
+    headers = { ...headers, ...(await source.prove(ask, { method, url, body, resolved })) };
   }
   return headers;
 }

@@ -128,7 +128,7 @@ export class HttpUpstream implements Upstream {
       response.body.discard();
       if (this.#options.redirects === 'none') throw redirected(status, 'elsewhere, where this request must not go');
       url = redirectTarget(url, status, response.headers.location, hop++);
-      if (asked.headersFor) request = { ...asked, headers: await asked.headersFor(url) };
+      if (asked.headersFor) request = { ...asked, headers: await asked.headersFor({ ...asked, url }) };
     }
   }
 

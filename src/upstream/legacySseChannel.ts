@@ -5,7 +5,7 @@ import { SseSplitter, type SseBlock } from '../mcp/sse.ts';
 import type { Body } from './body.ts';
 import type { ChannelReader, MessageChannel, OpenChannel } from './channel.ts';
 import { mediaTypeOf } from './headers.ts';
-import type { Upstream, UpstreamRequest, UpstreamResponse } from './upstream.ts';
+import type { SentRequest, Upstream, UpstreamRequest, UpstreamResponse } from './upstream.ts';
 
 /** Time for a server to name the address for messages once its stream is open, milliseconds. */
 export const ENDPOINT_TIMEOUT_MS = 15_000;
@@ -35,13 +35,13 @@ export function legacySseOpener(options: LegacySseOptions): OpenChannel {
     request.signal.addEventListener('abort', onAbort, { once: true });
     if (request.signal.aborted) stop.abort();
     try {
-      const response = await options.http.send({
+      const stream: SentRequest = {
         method: 'GET',
         url: request.url,
         headers: { ...carried(request.headers), accept: 'text/event-stream' },
         body: undefined,
-        signal: stop,
-      });
+      };
+      const response = await options.http.send({ ...(await madeFor(stream, request)), signal: stop });
       if (response.status >= 400) return { refused: response };
       if (mediaTypeOf(response.headers) !== 'text/event-stream') {
         response.body.discard();
@@ -101,14 +101,16 @@ class LegacySseChannel implements MessageChannel {
 
   async send(message: Buffer, request: UpstreamRequest = this.#opening): Promise<UpstreamResponse | undefined> {
     if (!this.#endpoint || !this.#reader) throw broken(this.#options.url);
-    const response = await this.#options.http.send({
+    const post: SentRequest = {
       method: 'POST',
       url: withQueryOf(this.#endpoint, request.url, this.#options.url),
       headers: { ...carried(request.headers), accept: '*/*', 'content-type': 'application/json' },
       body: message,
-      // A message that was begun is finished: that its sender left is no cancel in this era.
-      signal: this.#stop,
-    });
+    };
+    // Most headers stand, and such messages go out in the turn in which they are handed over.
+    const made = request.headersFor ? await madeFor(post, request) : post;
+    // A message that was begun is finished: that its sender left is no cancel in this era.
+    const response = await this.#options.http.send({ ...made, signal: this.#stop });
     if (response.status >= 400) return response;
     response.body.discard();
     return undefined;
@@ -190,6 +192,11 @@ class LegacySseChannel implements MessageChannel {
 /** What of a request's headers goes on: the credential, and what describes the client. */
 function carried(headers: UpstreamRequest['headers']): Record<string, string | string[]> {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !NOT_ON_THIS_WIRE.has(name)));
+}
+
+/** A request of our own in place of one that came, with signatures and proofs of possession that are for it. */
+async function madeFor(sent: SentRequest, { headersFor }: UpstreamRequest): Promise<Omit<UpstreamRequest, 'signal'>> {
+  return headersFor ? { ...sent, headers: await headersFor(sent), headersFor } : sent;
 }
 
 /** The address for messages with the query parameters that the credential added to the configured URL. */

@@ -17,13 +17,17 @@ export interface UpstreamRequest {
   /** Ends the request and its response. */
   readonly signal: StopSignal;
   /**
-   * The headers again for another URL of the same origin, asked with every redirect that is followed: a signature and a proof of possession
-   * hold for one URL.
+   * The headers that go out with `sent` in place of this request, where a signature or a proof of possession holds for one request alone;
+   * absent where headers stand whatever is sent. Asked with every redirect that is followed, and by transports that send requests of their
+   * own, all to the same origin.
    */
-  readonly headersFor?: (url: URL) => Promise<UpstreamRequest['headers']> | UpstreamRequest['headers'];
+  readonly headersFor?: (sent: SentRequest) => Promise<UpstreamRequest['headers']> | UpstreamRequest['headers'];
   /** Secrets for the environment of a command. */
   readonly environment?: Readonly<Record<string, string>>;
 }
+
+/** What a signature and a proof of possession are made over. */
+export type SentRequest = Pick<UpstreamRequest, 'method' | 'url' | 'headers' | 'body'>;
 
 /** What came back. A transport without HTTP answers as a Streamable HTTP server would. */
 export interface UpstreamResponse {

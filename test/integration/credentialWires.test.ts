@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
 import { decodeJwt } from 'jose';
 import type { Placement } from '../../src/credentials/credential.ts';
 import { Secret } from '../../src/credentials/secret.ts';
@@ -6,14 +7,113 @@ import { signV4 } from '../../src/credentials/sigv4.ts';
 import type { SourceSpec } from '../../src/credentials/sourceSpec.ts';
 import { bindingOf } from '../../src/mcp/server.ts';
 import type { HeadlessTunnel } from '../../src/tunnel/index.ts';
-import { send, toolCall } from '../support/agent.ts';
+import { rpc, send, toolCall } from '../support/agent.ts';
 import { Authority } from '../support/certificate.ts';
-import { answerJson, resultFor } from '../support/fakeServer.ts';
+import { answerJson, beginStream, event, idOf, resultFor, type Behaviour, type Seen } from '../support/fakeServer.ts';
 import { FakeVault } from '../support/fakeVault.ts';
 import { ProtectedScene, callTool } from '../support/protectedScene.ts';
 import { newScene, type Scene } from '../support/tunnels.ts';
 
 const AWS: Placement = { kind: 'aws-sigv4', region: 'eu-central-1', service: 'bedrock-agentcore', accessKeyId: 'AKIDAKIDAKIDAKID' };
+
+/** The signature that belongs to a request as it came in. */
+function signatureOf({ method, url, headers, body }: Seen, origin: string, value: string): string | undefined {
+  const signed = Object.entries(headers).flatMap(([name, text]) =>
+    typeof text === 'string' && ['content-type', 'mcp-session-id', 'mcp-protocol-version'].includes(name) ? [[name, text] as const] : [],
+  );
+  const at = String(headers['x-amz-date']).replace(/(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/, '$1-$2-$3T$4:$5:$6Z');
+  return signV4(
+    { method, url: new URL(url, origin), headers: Object.fromEntries(signed), body },
+    { accessKeyId: 'AKIDAKIDAKIDAKID', secretAccessKey: new Secret(value) },
+    { region: 'eu-central-1', service: 'bedrock-agentcore', now: Date.parse(at) },
+  )['authorization'];
+}
+
+/** Answers as a server of the older HTTP+SSE transport, whose messages go to another URL than its stream. */
+function speaksOldSse(result: unknown): Behaviour {
+  let stream: ServerResponse | undefined;
+  return (seen, response) => {
+    if (seen.method === 'GET') {
+      stream = response;
+      beginStream(response);
+      response.write('event: endpoint\ndata: /mcp/messages?session=7\n\n');
+      return;
+    }
+    response.writeHead(202).end();
+    if (idOf(seen) !== undefined) stream?.write(event(resultFor(seen, result)));
+  };
+}
+
+/** What a client of the older era says, over one session. */
+async function talk(tunnel: HeadlessTunnel): Promise<unknown> {
+  const hello = await send(tunnel, { body: rpc('initialize', { protocolVersion: '2025-06-18', capabilities: {} }) });
+  const session = hello.headers['mcp-session-id'];
+  assert.ok(typeof session === 'string', hello.body.toString());
+  const headers = { 'mcp-session-id': session, 'mcp-protocol-version': '2025-06-18' };
+  await send(tunnel, { body: { jsonrpc: '2.0', method: 'notifications/initialized' }, headers });
+  const answer = (await send(tunnel, { body: toolCall('echo', {}, 2), headers })).json();
+  await send(tunnel, { method: 'DELETE', headers });
+  return answer.error ?? answer.result;
+}
+
+describe('The older HTTP+SSE transport', () => {
+  const ok = { content: [{ type: 'text', text: 'done' }] };
+
+  it('has an AWS signature of its own on the stream and on every message', async () => {
+    const scene = await newScene();
+    try {
+      const value = ['secret', 'access', 'key', '72se'].join('-');
+      const answers = speaksOldSse(ok);
+      scene.server.behave = (seen, response, request) => {
+        if (seen.headers.authorization === signatureOf(seen, scene.server.origin, value)) answers(seen, response, request);
+        else response.writeHead(403).end();
+      };
+      const place = { kind: 'sse', url: `${scene.server.origin}/mcp` } as const;
+      const tunnel = await scene.open({ upstream: { place, label: 'Old' }, auth: { placement: AWS, value } });
+      assert.deepEqual(await talk(tunnel), ok);
+      assert.deepEqual(
+        scene.server.seen.map(({ method, url }) => `${method} ${url}`),
+        ['GET /mcp', ...Array<string>(3).fill('POST /mcp/messages?session=7')],
+      );
+    } finally {
+      await scene.close();
+    }
+  });
+
+  it('so has it a proof of possession, and with a nonce that the server wants only there', async () => {
+    const scene = await ProtectedScene.open({ dpop: 'plain' });
+    try {
+      const { server } = scene.scene;
+      const withoutToken = server.behave;
+      const answers = speaksOldSse(ok);
+      const proofs: { readonly htm: string; readonly htu: string; readonly nonce?: string; readonly jti: string }[] = [];
+      server.behave = (seen, response, request) => {
+        const proof = seen.headers['dpop'];
+        if (proof === undefined) {
+          withoutToken(seen, response, request);
+          return;
+        }
+        const claims = decodeJwt<(typeof proofs)[number]>(String(proof));
+        if (seen.method === 'POST' && claims.nonce !== 'fresh') {
+          response.writeHead(401, { 'www-authenticate': 'DPoP error="use_dpop_nonce"', 'dpop-nonce': 'fresh' }).end();
+          return;
+        }
+        proofs.push(claims);
+        answers(seen, response, request);
+      };
+      const tunnel = await scene.tunnel({ upstream: { place: { kind: 'sse', url: server.url }, label: 'Old' } });
+      assert.deepEqual(await talk(tunnel), ok);
+      assert.deepEqual(
+        proofs.slice(-3).map(({ htm, htu }) => `${htm} ${htu}`),
+        Array<string>(3).fill(`POST ${server.url}/messages`),
+      );
+      assert.ok(proofs.slice(0, -3).every(({ htm, htu }) => `${htm} ${htu}` === `GET ${server.url}`));
+      assert.equal(new Set(proofs.map(({ jti }) => jti)).size, proofs.length);
+    } finally {
+      await scene.close();
+    }
+  });
+});
 
 describe('Redirects within the origin', () => {
   it('an AWS signature is made anew for where the request goes then', async () => {
@@ -30,22 +130,7 @@ describe('Redirects within the origin', () => {
       assert.deepEqual([first?.url, second?.url], ['/mcp', '/v2/mcp?stage=prod']);
       for (const seen of [first, second]) {
         assert.ok(seen);
-        const at = String(seen.headers['x-amz-date']);
-        const expected = signV4(
-          {
-            method: 'POST',
-            url: new URL(seen.url, scene.server.origin),
-            headers: { 'content-type': seen.headers['content-type'] ?? '' },
-            body: seen.body,
-          },
-          { accessKeyId: 'AKIDAKIDAKIDAKID', secretAccessKey: new Secret(value) },
-          {
-            region: 'eu-central-1',
-            service: 'bedrock-agentcore',
-            now: Date.parse(at.replace(/(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/, '$1-$2-$3T$4:$5:$6Z')),
-          },
-        );
-        assert.equal(seen.headers.authorization, expected['authorization'], seen.url);
+        assert.equal(seen.headers.authorization, signatureOf(seen, scene.server.origin, value), seen.url);
       }
       assert.notEqual(first?.headers.authorization, second?.headers.authorization);
     } finally {

@@ -8,7 +8,7 @@ import { describeSource } from '../../credentials/sources/describe.ts';
 import { plainHeadersOf, type UpstreamPlace } from '../../mcp/server.ts';
 import { openUpstream } from '../../upstream/open.ts';
 import type { Probe } from '../../upstream/probe.ts';
-import type { Upstream } from '../../upstream/upstream.ts';
+import type { SentRequest, Upstream } from '../../upstream/upstream.ts';
 import { settings } from '../adapters.ts';
 import type { App } from '../app.ts';
 import { confirmPlace } from './commandConfirmation.ts';
@@ -109,15 +109,15 @@ export function tryServer(label: string, place: UpstreamPlace, credentials: read
 function proving(upstream: Upstream, credentials: readonly TrialCredential[]): Upstream {
   return {
     send: async (request) => {
-      const headersFor = async (url: URL) => {
-        const headers = { ...request.headers };
+      const headersFor = async (sent: SentRequest) => {
+        const headers = { ...sent.headers };
         for (const { placement, prove, ...value } of credentials) {
-          Object.assign(headers, sign(placement, value, { ...request, url }, Date.now()));
-          Object.assign(headers, await prove?.(request.method, url));
+          Object.assign(headers, sign(placement, value, sent, Date.now()));
+          Object.assign(headers, await prove?.(sent.method, sent.url));
         }
         return headers;
       };
-      return upstream.send({ ...request, headers: await headersFor(request.url), headersFor });
+      return upstream.send({ ...request, headers: await headersFor(request), headersFor });
     },
     dispose: () => upstream.dispose(),
   };
