@@ -12,7 +12,7 @@ import type { ActivityRow } from '../views/activityRows.ts';
 import type { ActivityView } from '../views/activityView.ts';
 import type { GrantRow } from '../views/grantsModel.ts';
 import type { GrantsView } from '../views/grantsView.ts';
-import type { FindingRow, LeakRow } from '../views/leakWarningsView.ts';
+import type { FindingRow, LeakRow } from '../views/leakRows.ts';
 import { filterActivity } from './activity.ts';
 import { findTool, revoke, revokeRow, setRow, toggleToolAccess } from './access.ts';
 import { plantCanary, removeCanary } from './canaries.ts';

@@ -5,7 +5,8 @@ import type { App } from '../app.ts';
 import type { RecordDocuments } from '../recordDocument.ts';
 import { askChoice, single, withoutIcons, type Choice } from '../steps.ts';
 import { describeDecision, explainFinding, ROTATE_RULE, titleOf, type RuleNote } from '../views/leakTexts.ts';
-import { isPattern, type FindingRow, type LeakRow } from '../views/leakWarningsView.ts';
+import type { FindingRow, LeakRow } from '../views/leakRows.ts';
+import { isPattern } from '../views/leakWarningsView.ts';
 import { replaceCredential } from './credentials.ts';
 
 /** The finding behind a row as it is now: the row may have been drawn before it changed. */

@@ -1,6 +1,7 @@
 import type { ActivityFilter } from '../../audit/activityFilter.ts';
 import type { ActivityConversation, ActivityIndex, ActivityPage } from '../../audit/activityIndex.ts';
 import type { Activity } from '../../audit/auditLog.ts';
+import { looksOf, redraws, topmost, type LoadedRows } from './activityChanges.ts';
 import {
   callRow,
   conversationFace,
@@ -58,6 +59,8 @@ export class ActivityTree {
   /** Calls found by a text, newest first. */
   #found: Activity[] = [];
   #searchNext: number | undefined;
+  /** Rows whose numbers changed. */
+  readonly #late = new Set<ActivityRow>();
 
   constructor(source: ActivitySource, now: () => number) {
     this.#source = source;
@@ -79,6 +82,7 @@ export class ActivityTree {
     this.#calls.clear();
     this.#found = [];
     this.#searchNext = undefined;
+    this.#late.clear();
   }
 
   /** Whether nothing was called, or nothing that the filter means. */
@@ -127,23 +131,33 @@ export class ActivityTree {
     return parent;
   }
 
-  /** Looks what is new; returns the rows to draw again, `[undefined]` for everything. */
-  async refresh(): Promise<(ActivityRow | undefined)[]> {
+  /** Looks what is new; returns the rows to draw again, `[undefined]` for everything. What can wait is told by {@link takeLate}. */
+  async refresh(): Promise<readonly (ActivityRow | undefined)[]> {
     if (!this.#loaded) return [];
-    const before = this.#looks();
+    const before = looksOf(this.#loadedRows);
     if (this.#searching) await this.#searchNewest();
     else await this.#refreshNewest();
-    const after = this.#looks();
-    const changed: (ActivityRow | undefined)[] = [];
-    for (const [row, look] of after) if (before.get(row) !== look) changed.push(row);
-    // What lies below a row that is drawn again is drawn with it.
-    if (changed.includes(undefined)) return [undefined];
-    const set = new Set(changed);
-    const covered = (row: ActivityRow | undefined): boolean => {
-      const parent = row && this.parent(row);
-      return parent !== undefined && (set.has(parent) || covered(parent));
-    };
-    return changed.filter((row) => !covered(row));
+    const { now, later } = redraws(before, looksOf(this.#loadedRows), this.parent.bind(this));
+    for (const row of later) this.#late.add(row);
+    for (const row of now) if (row) this.#late.delete(row);
+    if (now.includes(undefined)) this.#late.clear();
+    return now;
+  }
+
+  /** Whether rows count something else than they show. */
+  get isLate(): boolean {
+    return this.#late.size > 0;
+  }
+
+  /** Rows to draw again when there is time, since they count something else than they show. */
+  takeLate(): ActivityRow[] {
+    const rows = topmost(this.#late, this.parent.bind(this));
+    this.#late.clear();
+    return rows;
+  }
+
+  get #loadedRows(): LoadedRows {
+    return { days: this.#days, more: this.#moreDays, conversations: this.#conversations, calls: this.#calls };
   }
 
   get #searching(): boolean {
@@ -380,19 +394,5 @@ export class ActivityTree {
     const oldest = this.#found.at(-1);
     const description = this.#searching && oldest ? `from ${new Date(oldest.at).toLocaleString()}` : '';
     return { kind: 'more', id: `more ${parent?.id ?? ''}`, parent, face: { label, description, icon: 'chevron-down', spoken: label } };
-  }
-
-  /** What every loaded row looks like, with the list of its children. */
-  #looks(): Map<ActivityRow | undefined, string> {
-    const looks = new Map<ActivityRow | undefined, string>();
-    const ids = (rows: readonly ActivityRow[]) => rows.map(({ id }) => id).join('\n');
-    looks.set(undefined, `${ids(this.#days)} ${this.#moreDays}`);
-    for (const day of this.#days) looks.set(day, JSON.stringify(day.face) + ids(this.#conversations.get(day) ?? []));
-    for (const [row, { rows, next }] of this.#calls) {
-      looks.set(row, `${JSON.stringify(row.face)}${ids(rows)} ${next === undefined}`);
-      for (const call of rows) looks.set(call, JSON.stringify(call.face));
-    }
-    for (const rows of this.#conversations.values()) for (const row of rows) if (!looks.has(row)) looks.set(row, JSON.stringify(row.face));
-    return looks;
   }
 }

@@ -19,6 +19,8 @@ import { asMarkdownText } from './items.ts';
 const LOOK_MS = 2_000;
 /** How long after an entry the view is drawn again, milliseconds: many at once are one. */
 const REDRAW_MS = 150;
+/** How long the numbers of unfolded rows may be behind while calls come, milliseconds. */
+const LATE_MS = 2_000;
 /** Entries that the index may be behind without a word. */
 const BEHIND = 2_000;
 /** Key of workspaceState. */
@@ -30,10 +32,11 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
   readonly #state: vscode.Memento;
   readonly #tree: ActivityTree;
   readonly #view: vscode.TreeView<ActivityRow>;
-  readonly #changed = new vscode.EventEmitter<ActivityRow | undefined>();
+  readonly #changed = new vscode.EventEmitter<ActivityRow | ActivityRow[] | undefined>();
   readonly #subscriptions: Disposable[];
   readonly #labels = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
+  #lateTimer: NodeJS.Timeout | undefined;
   #refreshing = false;
   #wanted = false;
   /** How far the index was at the last look, and whether it lacked something. */
@@ -154,6 +157,7 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
 
   dispose(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#lateTimer);
     for (const item of this.#subscriptions) item.dispose();
   }
 
@@ -209,9 +213,18 @@ export class ActivityView implements vscode.TreeDataProvider<ActivityRow>, vscod
     this.#wasBehind = index.status.behind > 0;
     this.#seen = this.#indexed;
     // The first row takes the place of the words that there is none.
-    if (empty && !this.#tree.isEmpty()) this.#changed.fire(undefined);
-    else for (const row of rows) this.#changed.fire(row);
+    if (rows.includes(undefined) || (empty && !this.#tree.isEmpty())) this.#changed.fire(undefined);
+    // One event for all: after the first VS Code takes its time for the next.
+    else if (rows.length > 0) this.#changed.fire(rows.filter((row) => row !== undefined));
+    if (this.#tree.isLate) this.#lateTimer ??= setTimeout(() => this.#catchUp(), LATE_MS);
     this.#tell();
+  }
+
+  /** Draws again what was put off. */
+  #catchUp(): void {
+    this.#lateTimer = undefined;
+    const rows = this.#tree.takeLate();
+    if (rows.length > 0) this.#changed.fire(rows);
   }
 
   /** What the user must know beside the rows. */

@@ -27,8 +27,8 @@ const ICONS: Readonly<Record<string, string>> = {
 export class CredentialsView extends Rows<Credential> {
   readonly #app: App;
   readonly #view: vscode.TreeView<Credential>;
-  /** By id: the row that VS Code has, and how it looked when VS Code asked last. */
-  readonly #shown = new Map<string, { readonly row: Credential; looks: string }>();
+  /** By id: the rows that VS Code has. */
+  #rows = new Map<string, Credential>();
 
   constructor(app: App) {
     super();
@@ -41,7 +41,7 @@ export class CredentialsView extends Rows<Credential> {
 
   /** Shows the view and a credential in it. */
   async reveal(id: string): Promise<void> {
-    const credential = this.getChildren().find((c) => c.id === id);
+    const credential = this.rowsBelow().find((c) => c.id === id);
     if (credential) await this.#view.reveal(credential, { focus: true, select: true });
   }
 
@@ -49,12 +49,16 @@ export class CredentialsView extends Rows<Credential> {
     return undefined;
   }
 
-  getChildren(row?: Credential): Credential[] {
+  protected override idOf({ id }: Credential): string {
+    return id;
+  }
+
+  protected override rowsBelow(row?: Credential): readonly Credential[] {
     if (row) return [];
-    const rows = this.#app.core.credentials.list();
-    this.#shown.clear();
-    for (const credential of rows) this.#shown.set(credential.id, { row: credential, looks: looksOf(this.#itemOf(credential)) });
-    return rows;
+    this.#rows = new Map(
+      this.#app.core.credentials.list().map((credential) => [credential.id, this.#rows.get(credential.id) ?? credential]),
+    );
+    return [...this.#rows.values()];
   }
 
   /** The servers that use a credential, itself or through one that it is exchanged for. */
@@ -64,12 +68,8 @@ export class CredentialsView extends Rows<Credential> {
     return servers.list().filter((server) => server.credentials.some((one) => ids.has(one)));
   }
 
-  /** VS Code keeps a row as long as it is listed: what it shows is looked up. */
-  getTreeItem(row: Credential): vscode.TreeItem {
-    const item = this.#itemOf(this.#app.core.credentials.get(row.id) ?? row);
-    const shown = this.#shown.get(row.id);
-    if (shown) shown.looks = looksOf(item);
-    return item;
+  protected override itemOf(row: Credential): vscode.TreeItem {
+    return this.#itemOf(this.#app.core.credentials.get(row.id) ?? row);
   }
 
   #itemOf(credential: Credential): vscode.TreeItem {
@@ -162,28 +162,8 @@ export class CredentialsView extends Rows<Credential> {
     return { wrong: wrong || (over && !credential.source), words, lines };
   }
 
-  /**
-   * Row by row where the list is the same. Of a list that is drawn anew VS Code forgets the rows until it has them again: a button that is
-   * pressed meanwhile would not say which credential it means.
-   */
-  protected override fireChanges(): void {
-    const rows = this.#app.core.credentials.list();
-    if (rows.map(({ id }) => id).join('\n') !== [...this.#shown.keys()].join('\n')) {
-      this.changed(undefined);
-      return;
-    }
-    for (const credential of rows) {
-      const shown = this.#shown.get(credential.id);
-      if (shown && looksOf(this.#itemOf(credential)) !== shown.looks) this.changed(shown.row);
-    }
-  }
-
   protected override onRedraw(): void {
     setContext(CONTEXT.hasCredentials, this.#app.core.credentials.list().length > 0);
     setContext(CONTEXT.hasSignIns, this.#app.core.credentials.list().some(isSignIn));
   }
-}
-
-function looksOf({ label, description, iconPath }: vscode.TreeItem): string {
-  return JSON.stringify([label, description, iconPath]);
 }

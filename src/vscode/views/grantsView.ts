@@ -13,21 +13,11 @@ import { warningOf, warningUri } from './serverWarnings.ts';
 
 export type { GrantRow } from './grantsModel.ts';
 
-/** What VS Code was told about a row last. */
-interface Shown {
-  readonly row: GrantRow;
-  looks: string;
-  /** Ids of the rows below, once they were asked for. */
-  below?: string;
-}
-
 /** **Grants**: servers, below them tools with checkboxes, state and remaining time, below those the grants. */
 export class GrantsView extends Rows<GrantRow> {
   readonly #app: App;
   readonly #view: vscode.TreeView<GrantRow>;
   readonly #model: GrantsModel;
-  readonly #shown = new Map<string, Shown>();
-  #top = '';
   #countDown: NodeJS.Timeout | undefined;
 
   constructor(app: App) {
@@ -91,25 +81,22 @@ export class GrantsView extends Rows<GrantRow> {
     return this.#model.parent(row);
   }
 
-  getChildren(row?: GrantRow): GrantRow[] {
-    const children = this.#model.children(row);
-    const ids = idsOf(children);
-    if (!row) this.#top = ids;
-    else {
-      const shown = this.#shown.get(row.id);
-      if (shown) shown.below = ids;
-      else this.#shown.set(row.id, { row, looks: '', below: ids });
-    }
-    return children;
+  protected override idOf(row: GrantRow): string {
+    return row.id;
   }
 
-  getTreeItem(row: GrantRow): vscode.TreeItem {
+  protected override rowsBelow(row?: GrantRow): readonly GrantRow[] {
+    return this.#model.children(row);
+  }
+
+  protected override looksOf(row: GrantRow): string | undefined {
     const look = this.#model.look(row);
-    if (!look) return new vscode.TreeItem('');
-    const shown = this.#shown.get(row.id);
-    if (shown) shown.looks = textOf(look);
-    else this.#shown.set(row.id, { row, looks: textOf(look) });
-    return this.#itemOf(row, look);
+    return look && JSON.stringify(look);
+  }
+
+  protected override itemOf(row: GrantRow): vscode.TreeItem | undefined {
+    const look = this.#model.look(row);
+    return look && this.#itemOf(row, look);
   }
 
   /** Tooltips are made when the pointer rests on a row. */
@@ -122,27 +109,9 @@ export class GrantsView extends Rows<GrantRow> {
     return item;
   }
 
-  protected override fireChanges(): void {
+  protected override onRedraw(): void {
     this.#model.refresh();
     this.#startCountDown();
-    const top = idsOf(this.#model.children());
-    if (top !== this.#top) {
-      this.#shown.clear();
-      this.changed(undefined);
-      return;
-    }
-    for (const shown of [...this.#shown.values()]) {
-      const look = this.#model.look(shown.row);
-      if (!look) {
-        this.#shown.delete(shown.row.id);
-        continue;
-      }
-      const isSame = textOf(look) === shown.looks && (shown.below === undefined || idsOf(this.#model.children(shown.row)) === shown.below);
-      if (!isSame) this.changed(shown.row);
-    }
-  }
-
-  protected override onRedraw(): void {
     const { core } = this.#app;
     const servers = core.servers.list();
     const paused = core.access.policy().paused;
@@ -177,8 +146,7 @@ export class GrantsView extends Rows<GrantRow> {
     const { access, servers } = this.#app.core;
     for (const [row, state] of items) {
       const effect = state === vscode.TreeItemCheckboxState.Checked ? 'allow' : 'deny';
-      const shown = this.#shown.get(row.id);
-      if (shown) shown.looks = '';
+      this.spoil(row);
       const server = servers.get(row.server);
       if (row.kind === 'tool') access.set(row.server, row.target, effect, 'tree');
       if (row.kind !== 'server' || !server) continue;
@@ -272,12 +240,4 @@ export class GrantsView extends Rows<GrantRow> {
       }
     }
   }
-}
-
-function idsOf(rows: readonly GrantRow[]): string {
-  return rows.map((row) => row.id).join('\n');
-}
-
-function textOf(look: Look): string {
-  return JSON.stringify(look);
 }

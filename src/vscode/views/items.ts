@@ -1,19 +1,47 @@
 import * as vscode from 'vscode';
 import type { Disposable } from '../../common/disposable.ts';
+import { ShownRows } from './shownRows.ts';
 
-/** A tree view of rows that know how to draw themselves. */
+/** A tree view of rows, drawn again row by row. */
 export abstract class Rows<T> implements vscode.TreeDataProvider<T>, vscode.Disposable {
-  readonly #changed = new vscode.EventEmitter<T | undefined>();
+  readonly #changed = new vscode.EventEmitter<T[] | undefined>();
   readonly #subscriptions: Disposable[] = [];
+  readonly #shown = new ShownRows<T>({
+    idOf: (row) => this.idOf(row),
+    looksOf: (row) => this.looksOf(row),
+    rowsBelow: (row) => this.rowsBelow(row),
+  });
   #timer: NodeJS.Timeout | undefined;
-  #looks: string | undefined;
 
   readonly onDidChangeTreeData = this.#changed.event;
 
-  abstract getChildren(row?: T): T[];
-  abstract getTreeItem(row: T): vscode.TreeItem;
+  getChildren(row?: T): T[] {
+    const rows = [...this.rowsBelow(row)];
+    this.#shown.asked(rows, row);
+    return rows;
+  }
 
-  /** Draws again soon after any of these fires; many at once are one. */
+  getTreeItem(row: T): vscode.TreeItem {
+    this.#shown.drawn(row);
+    return this.itemOf(row) ?? new vscode.TreeItem('');
+  }
+
+  /** Id of a row among all of the tree. */
+  protected abstract idOf(row: T): string;
+
+  /** Rows below a row, or on top. The same objects as long as what they stand for is listed. */
+  protected abstract rowsBelow(row?: T): readonly T[];
+
+  /** A row as it looks now; `undefined` if what it stands for is gone. VS Code keeps a row as long as it is listed: what it shows is looked up. */
+  protected abstract itemOf(row: T): vscode.TreeItem | undefined;
+
+  /** Everything that can be seen of a row, as text; `undefined` if what it stands for is gone. */
+  protected looksOf(row: T): string | undefined {
+    const item = this.itemOf(row);
+    return item && JSON.stringify([item.label, item.description, item.iconPath, item.contextValue, item.accessibilityInformation?.label]);
+  }
+
+  /** Looks again soon after any of these fires; many at once are one. */
   protected redrawOn(...events: ((listener: () => void) => Disposable)[]): void {
     for (const event of events) this.#subscriptions.push(event(() => this.redraw()));
   }
@@ -22,29 +50,18 @@ export abstract class Rows<T> implements vscode.TreeDataProvider<T>, vscode.Disp
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.onRedraw();
-      this.fireChanges();
+      const rows = this.#shown.changes();
+      // One event for all: after the first VS Code takes its time for the next.
+      if (rows === undefined || rows.length > 0) this.#changed.fire(rows && [...rows]);
     }, 40);
   }
 
-  /** Tells VS Code what looks different now. It drops clicks on rows that are just being drawn again: nothing without need. */
-  protected fireChanges(): void {
-    const looks = this.looks();
-    if (looks !== undefined && looks === this.#looks) return;
-    this.#looks = looks;
-    this.changed(undefined);
+  /** A click changed how a row looks: it is drawn again, whatever comes of the click. */
+  protected spoil(row: T): void {
+    this.#shown.spoil(row);
   }
 
-  /** Everything that can be seen, as text; `undefined` if that isn't known, so that every redraw is done. */
-  protected looks(): string | undefined {
-    return undefined;
-  }
-
-  /** Has a row drawn again, with what is below it; `undefined`: all rows. */
-  protected changed(row: T | undefined): void {
-    this.#changed.fire(row);
-  }
-
-  /** Called before a redraw, for badges, messages and context keys. */
+  /** Called before it is looked what changed: to read anew, and for badges, messages and context keys. */
   protected onRedraw(): void {
     // Nothing by default.
   }

@@ -151,7 +151,8 @@ describe('ActivityTree', () => {
     assert.deepEqual(await tree.refresh(), [rows[1]]);
     assert.match(rows[1]?.face.description ?? '', /^ok · /);
     await call({ ...claims('c2'), tool: 'c' });
-    assert.deepEqual(await tree.refresh(), [day]);
+    const [conversation] = await tree.children(day);
+    assert.deepEqual(await tree.refresh(), [conversation]);
     await outline();
     assert.deepEqual(await outline(), [['Today', ['Claude Code', 'c', 'b'], ['Claude Code', 'a']]]);
     assert.deepEqual([await find('a'), await find('b')], rows);
@@ -163,6 +164,48 @@ describe('ActivityTree', () => {
       ['Today', 'Yesterday'],
     );
     assert.equal((await tree.children())[1], day);
+  });
+
+  it('leaves the rows of other conversations alone while calls come: what a day counts follows when there is time', async () => {
+    await call({ ...claims('c1'), tool: 'a' });
+    clock.setWallClock(clock.now() + 1);
+    await call({ ...claims('c2'), tool: 'b' });
+    await outline();
+    const day = await find('Today');
+    const [newer, older] = await tree.children(day);
+    assert.deepEqual([await tree.refresh(), tree.isLate], [[], false]);
+    await call({ ...claims('c2'), tool: 'c' });
+    assert.deepEqual(await tree.refresh(), [newer]);
+    await call({ ...claims('c2'), tool: 'd', effect: 'deny' }, { result: 'denied' });
+    assert.deepEqual(await tree.refresh(), [newer]);
+    assert.equal(tree.isLate, true);
+    assert.deepEqual(tree.takeLate(), [day]);
+    assert.equal(day.face.description, '4 calls · 1 denied');
+    assert.deepEqual([tree.isLate, tree.takeLate()], [false, []]);
+    // What moves up, or is new, changes the rows of the day itself.
+    clock.setWallClock(clock.now() + 1);
+    await call({ ...claims('c1'), tool: 'e' });
+    assert.deepEqual(await tree.refresh(), [day]);
+    assert.deepEqual(await tree.children(day), [older, newer]);
+    assert.equal(tree.isLate, false);
+    // Nothing is below a folded day that could be forgotten.
+    tree.fold(day);
+    await call({ ...claims('c1'), tool: 'f' });
+    assert.deepEqual([await tree.refresh(), tree.isLate], [[day], false]);
+  });
+
+  it('puts off what a conversation counts where none of its calls came or went', async () => {
+    const running = await call({ ...claims('c1'), tool: 'a' }, 'open');
+    await outline();
+    const day = await find('Today');
+    const [conversation] = await tree.children(day);
+    assert.ok(conversation);
+    const row = await find('a');
+    log.close(running, { ...outcome, findings: 1 });
+    log.flush();
+    assert.deepEqual(await tree.refresh(), [row]);
+    assert.match(conversation.face.description, /1 with findings/);
+    assert.deepEqual(tree.takeLate(), [day], 'the day stands for its conversation');
   });
 
   it('shows past days that came up later, all of them', async () => {
