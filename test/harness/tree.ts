@@ -146,4 +146,32 @@ export class Tree {
     };
     await until(chosen, { timeoutMs: TIMEOUT_MS, intervalMs: MENU_RETRY_MS, what: `${String(item)} in the menu of ${String(label)}` });
   }
+
+  /**
+   * Begins to watch which rows VS Code draws again. The result ends that and returns their labels, sorted. Selection, focus and what the
+   * pointer brings are attributes of rows: they do not count.
+   */
+  async watchRows(): Promise<() => Promise<string[]>> {
+    // As text: it runs in the page, where other globals exist than the ones this file is checked against.
+    const watch = await this.root.evaluateHandle(`(root) => {
+      const labels = new Set();
+      const note = (changes) => {
+        for (const { target } of changes) {
+          const row = (target.nodeType === Node.ELEMENT_NODE ? target : target.parentElement)?.closest('.monaco-list-row');
+          const label = row?.querySelector('.label-name')?.textContent;
+          if (label) labels.add(label);
+        }
+      };
+      const observer = new MutationObserver(note);
+      observer.observe(root, { subtree: true, childList: true, characterData: true });
+      return {
+        end() {
+          note(observer.takeRecords());
+          observer.disconnect();
+          return [...labels].sort();
+        },
+      };
+    }`);
+    return () => watch.evaluate('(watch) => watch.end()') as Promise<string[]>;
+  }
 }

@@ -46,6 +46,22 @@ describe('Leak Warnings', () => {
     await badge().getByText('2', { exact: true }).waitFor();
   });
 
+  it('draws only the row again that changed: a button on another one still says which it means', async () => {
+    const { window } = culvert();
+    const stopOne = async (times: number) => {
+      const stopped = call(window, tool('echo').id, { message: `use ${TOKEN} for it` });
+      await answerPrompt(window, /may this leave with “echo”/, 'Stop this call');
+      assert.equal((await stopped).ok, false);
+      await leaks().waitDescription(SENT, new RegExp(` ×${times} · `));
+    };
+    // What was found last stands on top.
+    await stopOne(3);
+    await leaks().waitLabels(['High', 'Issue Tracker', SENT, FOUND]);
+    const redrawn = await leaks().watchRows();
+    await stopOne(4);
+    assert.deepEqual(await redrawn(), [SENT]);
+  });
+
   it('explains a finding without its value', async () => {
     const { window } = culvert();
     await leaks().contextMenu(FOUND, 'Explain');
