@@ -152,14 +152,15 @@ export class Tree {
    * pointer brings are attributes of rows: they do not count.
    */
   async watchRows(): Promise<() => Promise<string[]>> {
-    // As text: it runs in the page, where other globals exist than the ones this file is checked against.
-    const watch = await this.root.evaluateHandle(`(root) => {
-      const labels = new Set();
-      const note = (changes) => {
+    const watch = await this.root.evaluateHandle((root) => {
+      const { MutationObserver } = globalThis as unknown as BrowserPage;
+      const labels = new Set<string>();
+      const note = (changes: readonly Mutation[]) => {
         for (const { target } of changes) {
-          const row = (target.nodeType === Node.ELEMENT_NODE ? target : target.parentElement)?.closest('.monaco-list-row');
-          const label = row?.querySelector('.label-name')?.textContent;
-          if (label) labels.add(label);
+          const label = (target.closest ? target : target.parentElement)
+            ?.closest?.('.monaco-list-row')
+            ?.querySelector('.label-name')?.textContent;
+          if (typeof label === 'string') labels.add(label);
         }
       };
       const observer = new MutationObserver(note);
@@ -171,7 +172,28 @@ export class Tree {
           return [...labels].sort();
         },
       };
-    }`);
-    return () => watch.evaluate('(watch) => watch.end()') as Promise<string[]>;
+    });
+    return () => watch.evaluate((watching) => watching.end());
   }
+}
+
+/** What {@link Tree.watchRows} uses of the browser: its types are not those of this program. */
+interface BrowserPage {
+  readonly MutationObserver: new (note: (changes: readonly Mutation[]) => void) => {
+    observe(root: unknown, what: object): void;
+    takeRecords(): readonly Mutation[];
+    disconnect(): void;
+  };
+}
+
+interface Mutation {
+  readonly target: PageNode;
+}
+
+interface PageNode {
+  readonly parentElement: PageNode | null;
+  readonly textContent: string | null;
+  /** Texts have none. */
+  closest?(selector: string): PageNode | null;
+  querySelector(selector: string): PageNode | null;
 }
