@@ -1,10 +1,8 @@
 import { hash } from 'node:crypto';
 import { Emitter, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
-import { newId } from '../common/identifiers.ts';
 import { denyBy } from '../mcp/decision.ts';
 import { isListing } from '../mcp/methods.ts';
-import type { UpstreamPlace } from '../mcp/server.ts';
 import type { Database } from '../store/database.ts';
 import type { Generations } from '../store/generations.ts';
 import { SignedCollection, type MacKey, type Tampering } from '../store/signedCollection.ts';
@@ -13,30 +11,15 @@ import { needExpressions, type ConditionTools } from './conditions.ts';
 import { decide, subject, type Call, type Facts, type Policy, type Ruling } from './decide.ts';
 import { loadExpressions, type ExpressionEngine } from './expressions.ts';
 import { Grant, appliesTo, isCounted, isLive, isScoped, type Caller, type Target } from './grant.ts';
+import { GrantChanges, type NewGrant, type StartingAccess, type TaskGrant } from './grantChanges.ts';
 import { Lapses } from './lapses.ts';
-import { localFiles } from './localFiles.ts';
+import { isLocal, localFiles } from './localFiles.ts';
 import { remembered, type Files } from './paths.ts';
 import type { PolicyLayer, PolicyProblem } from './policy/layer.ts';
-import { isLongOver, isPassing, sameReach, sameTarget, supersedes } from './replacing.ts';
 import { Tasks, type NewTask, type Task } from './tasks.ts';
 import { StoredUses } from './uses.ts';
 
 const PauseState = z.strictObject({ id: z.literal('pause'), version: z.literal(1), paused: z.boolean(), at: z.number().int() });
-
-/** How the user wants a new server to start. */
-export type StartingAccess = 'nothing' | 'reading' | 'ask' | 'everything';
-
-/** A grant as it is asked for: everything but what the store adds. */
-export type NewGrant = Omit<Grant, 'version' | 'id' | 'createdAt'>;
-
-/** What a task may do from its start. */
-export interface TaskGrant {
-  readonly server: string;
-  readonly target: Target;
-  readonly effect: Grant['effect'];
-  /** Ids of grants that ask and that it outranks while it lasts. */
-  readonly answers?: readonly string[];
-}
 
 /** How often a call is decided again because another window took the last use of a grant meanwhile. */
 const MAX_TAKES = 8;
@@ -66,9 +49,8 @@ export class Access implements Disposable {
   readonly #clock: Clock;
   readonly #changed = new Emitter<undefined>();
   readonly #expired = new Emitter<undefined>();
-  readonly #acted = new Emitter<{ readonly given: readonly Grant[]; readonly revoked: readonly Grant[] }>();
-  readonly #tasked = new Emitter<{ readonly kind: 'started' | 'ended'; readonly task: Task }>();
   readonly #used = new Emitter<Grant>();
+  readonly #changes: GrantChanges;
   readonly #db: Database;
   readonly #subscriptions: Disposable[];
   #watchedExpiry: number | undefined;
@@ -82,10 +64,10 @@ export class Access implements Disposable {
   readonly onDidExpire = this.#expired.event;
 
   /** Fires when this window gave or revoked grants. */
-  readonly onDidAct = this.#acted.event;
+  readonly onDidAct;
 
   /** Fires when this window started a task or ended one, by the user's hand or because its time was over. */
-  readonly onDidActOnTask = this.#tasked.event;
+  readonly onDidActOnTask;
 
   /** Fires when a call of this window took a use of a grant that is limited. If it was the last, {@link onDidChange} fires too. */
   readonly onDidUse = this.#used.event;
@@ -100,6 +82,9 @@ export class Access implements Disposable {
     this.#grants = new SignedCollection(db, 'grant', Grant, key, generations);
     this.#state = new SignedCollection(db, 'access-state', PauseState, key, generations);
     this.#clock = clock;
+    this.#changes = new GrantChanges(this.#grants, this.tasks, this.#uses, clock);
+    this.onDidAct = this.#changes.onDidAct;
+    this.onDidActOnTask = this.#changes.onDidActOnTask;
     this.#subscriptions = [this.#grants, this.#state, this.tasks].map((c) => c.onDidChange(() => this.#changed.fire(undefined)));
   }
 
@@ -245,173 +230,64 @@ export class Access implements Disposable {
     return [...this.#grants.rows().values()];
   }
 
-  /** Gives a grant. It replaces those of the same target and scope, so that repeating an answer leaves one row. */
+  /** {@link GrantChanges.give} */
   give(grant: NewGrant): Grant {
-    return this.#exchange([grant], (old, row) => supersedes(row, old) && sameReach(old, row))[0] as Grant;
+    return this.#changes.give(grant);
   }
 
-  /**
-   * Gives grants and withdraws those they replace, in one write: no window ever sees the one without the other. The first goes on with the
-   * uses that `counted` had.
-   */
-  #exchange(grants: readonly NewGrant[], replaces: (old: Grant, row: Grant) => boolean, counted?: string): Grant[] {
-    const now = this.#clock.now();
-    const make = (grant: NewGrant): Grant => ({ version: 2, id: newId('grant'), createdAt: now, ...grant });
-    const rows = grants.map((grant) => make(this.#boundToTask(grant)));
-    const revoked = this.all().filter((old) => rows.some((row) => replaces(old, row)) || isLongOver(old, now));
-    // What takes the place of a lasting denial for a while leaves a question behind when it ends, not whatever a wider grant says.
-    for (const row of [...rows]) {
-      if (!isPassing(row) || row.effect !== 'allow') continue;
-      const denied = revoked.find(
-        (old) => old.effect === 'deny' && !isPassing(old) && !old.conditions && sameTarget(old.target, row.target),
-      );
-      if (denied) rows.push(make({ server: row.server, target: row.target, effect: 'ask', scope: denied.scope, givenBy: row.givenBy }));
-    }
-    // Before it can be used in any window.
-    const [first] = rows;
-    if (counted !== undefined && first && isCounted(first)) this.#uses.carry(counted, first.id);
-    this.#grants.write(
-      rows,
-      revoked.map((g) => g.id),
-    );
-    this.#forgetUses(revoked);
-    this.#acted.fire({ given: rows, revoked });
-    return rows;
-  }
-
-  /** What the user allows while a task runs ends with it. */
-  #boundToTask(grant: NewGrant): NewGrant {
-    const byHand = grant.givenBy === 'prompt' || grant.givenBy === 'request' || grant.givenBy === 'tree' || grant.givenBy === 'palette';
-    if (grant.effect !== 'allow' || grant.endsWith || !byHand) return grant;
-    const task = this.tasks.for(grant.server);
-    return task ? { ...grant, endsWith: { kind: 'task', task: task.id } } : grant;
-  }
-
-  /** Starts a task with what it may do. Everything that is allowed by hand on its servers meanwhile ends with it. Throws StoreError. */
-  startTask(task: NewTask, grants: readonly TaskGrant[]): Task {
-    const started = this.tasks.start(task);
-    try {
-      if (grants.length > 0)
-        this.#exchange(
-          grants.map((grant) => ({ ...grant, scope: {}, givenBy: 'task', endsWith: { kind: 'task', task: started.id } })),
-          () => false,
-        );
-    } catch (error) {
-      this.tasks.end(started.id);
-      throw error;
-    }
-    this.#tasked.fire({ kind: 'started', task: started });
-    return started;
-  }
-
-  /** Ends a task and withdraws what was granted for it. From the first of the two on nothing of it counts. Throws StoreError. */
-  endTask(id: string): void {
-    const ended = this.tasks.end(id);
-    this.revoke(
-      this.all()
-        .filter((g) => g.endsWith?.kind === 'task' && g.endsWith.task === id)
-        .map((g) => g.id),
-    );
-    if (ended) this.#tasked.fire({ kind: 'ended', task: ended });
-  }
-
-  /** Withdraws what was granted until a window closes. Throws StoreError. */
-  endWindow(window: string): void {
-    this.revoke(
-      this.all()
-        .filter((g) => g.endsWith?.kind === 'window' && g.endsWith.window === window)
-        .map((g) => g.id),
-    );
-  }
-
-  /** Withdraws grants by id. */
-  revoke(ids: readonly string[]): void {
-    const revoked = this.all().filter((g) => ids.includes(g.id));
-    if (revoked.length === 0) return;
-    this.#grants.write(
-      [],
-      revoked.map((g) => g.id),
-    );
-    this.#forgetUses(revoked);
-    this.#acted.fire({ given: [], revoked });
-  }
-
-  /**
-   * Sets what one tool (or the resources or prompts) of a server is from now on, everywhere: takes away every grant that names just
-   * that, and gives one with the wanted effect.
-   */
+  /** {@link GrantChanges.set} */
   set(server: string, target: Target, effect: Grant['effect'], givenBy: Grant['givenBy'], expiresAt?: number): Grant {
-    const grant: NewGrant = { server, target, effect, scope: {}, givenBy, ...(expiresAt === undefined ? {} : { expiresAt }) };
-    return this.#exchange([grant], (old, row) => supersedes(row, old))[0] as Grant;
+    return this.#changes.set(server, target, effect, givenBy, expiresAt);
   }
 
-  /** {@link set} for several targets of a server, in one write. */
+  /** {@link GrantChanges.setAll} */
   setAll(server: string, targets: readonly Target[], effect: Grant['effect'], givenBy: Grant['givenBy']): void {
-    if (targets.length === 0) return;
-    const grants = targets.map((target): NewGrant => ({ server, target, effect, scope: {}, givenBy }));
-    this.#exchange(grants, (old, row) => supersedes(row, old));
+    this.#changes.setAll(server, targets, effect, givenBy);
   }
 
-  /** Allows more for a task that runs; it ends with it. */
-  grantForTask(task: string, grants: readonly TaskGrant[]): void {
-    if (!this.tasks.runs(task)) return;
-    this.#exchange(
-      grants.map((grant) => ({ ...grant, scope: {}, givenBy: 'task', endsWith: { kind: 'task', task } })),
-      () => false,
-    );
-  }
-
-  /**
-   * Puts a changed grant in the place of one: with an id of its own, since the record tells them apart, but what was used of the one is used
-   * of the other. `undefined` if that one is gone: what was withdrawn does not come back by an edit.
-   */
+  /** {@link GrantChanges.replace} */
   replace(id: string, grant: NewGrant): Grant | undefined {
-    if (!this.#grants.rows().has(id)) return undefined;
-    return this.#exchange([grant], (old, row) => old.id === id || (supersedes(row, old) && sameReach(old, row)), id)[0];
+    return this.#changes.replace(id, grant);
   }
 
-  /** Makes the grants of a server what they were, to undo a change. Those with a number of uses stay away: nobody knows what was left. */
+  /** {@link GrantChanges.restore} */
   restore(server: string, before: readonly Grant[]): void {
-    const rows = before.filter((g) => g.server === server && !isCounted(g));
-    const now = this.forServer(server);
-    const revoked = now.filter((g) => !rows.some((row) => row.id === g.id));
-    const given = rows.filter((row) => !now.some((g) => g.id === row.id));
-    this.#grants.write(
-      given,
-      revoked.map((g) => g.id),
-    );
-    this.#forgetUses(revoked);
-    this.#acted.fire({ given, revoked });
+    this.#changes.restore(server, before);
   }
 
-  /** Gives the grants with which a server starts. */
+  /** {@link GrantChanges.start} */
   start(server: string, access: StartingAccess, givenBy: Grant['givenBy']): void {
-    const grant = (kind: 'all-tools' | 'reading-tools' | 'resources' | 'prompts' | 'completion', effect: Grant['effect']): NewGrant => ({
-      server,
-      target: { kind },
-      effect,
-      scope: {},
-      givenBy,
-    });
-    if (access === 'nothing') {
-      this.revokeServer(server);
-      return;
-    }
-    const rest = access === 'ask' ? 'ask' : 'allow';
-    this.#exchange(
-      [
-        access === 'reading' ? grant('reading-tools', 'allow') : grant('all-tools', access === 'everything' ? 'allow' : 'ask'),
-        grant('resources', rest),
-        grant('prompts', rest),
-        grant('completion', 'allow'),
-      ],
-      (old) => old.server === server,
-    );
+    this.#changes.start(server, access, givenBy);
   }
 
-  /** Takes away everything that was granted for a server. */
+  /** {@link GrantChanges.revoke} */
+  revoke(ids: readonly string[]): void {
+    this.#changes.revoke(ids);
+  }
+
+  /** {@link GrantChanges.revokeServer} */
   revokeServer(server: string): void {
-    this.revoke(this.forServer(server).map((g) => g.id));
+    this.#changes.revokeServer(server);
+  }
+
+  /** {@link GrantChanges.startTask} */
+  startTask(task: NewTask, grants: readonly TaskGrant[]): Task {
+    return this.#changes.startTask(task, grants);
+  }
+
+  /** {@link GrantChanges.grantForTask} */
+  grantForTask(task: string, grants: readonly TaskGrant[]): void {
+    this.#changes.grantForTask(task, grants);
+  }
+
+  /** {@link GrantChanges.endTask} */
+  endTask(id: string): void {
+    this.#changes.endTask(id);
+  }
+
+  /** {@link GrantChanges.endWindow} */
+  endWindow(window: string): void {
+    this.#changes.endWindow(window);
   }
 
   setPaused(paused: boolean): void {
@@ -497,8 +373,7 @@ export class Access implements Disposable {
     this.#uses.dispose();
     this.#changed.dispose();
     this.#expired.dispose();
-    this.#acted.dispose();
-    this.#tasked.dispose();
+    this.#changes.dispose();
     this.#used.dispose();
   }
 
@@ -517,10 +392,6 @@ export class Access implements Disposable {
     return this.#grants.tampering().length > 0 || this.tasks.tampering().length > 0;
   }
 
-  #forgetUses(revoked: readonly Grant[]): void {
-    this.#uses.forget(revoked.filter(isCounted).map((g) => g.id));
-  }
-
   #needExpressions(needed: boolean): void {
     if (!needed || this.#expressions || this.#loading) return;
     this.#loading = this.#loadExpressions().then(
@@ -532,19 +403,4 @@ export class Access implements Disposable {
       () => (this.#loading = undefined),
     );
   }
-}
-
-const local = new WeakMap<UpstreamPlace, boolean>();
-
-/** Whether the paths that a server is given are those of this machine. Where it isn't known, they are looked at as if. */
-function isLocal(place: UpstreamPlace | undefined): boolean {
-  if (!place) return true;
-  let is = local.get(place);
-  if (is === undefined) local.set(place, (is = isHere(place)));
-  return is;
-}
-
-function isHere(place: UpstreamPlace): boolean {
-  if (place.ssh !== undefined) return false;
-  return place.kind === 'stdio' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(place.url).hostname);
 }

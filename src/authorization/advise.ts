@@ -2,7 +2,7 @@ import { remaining } from '../common/text.ts';
 import { CallArguments } from './arguments.ts';
 import type { Condition } from './conditions.ts';
 import { describeGrant, isLive, span, type Grant, type Target } from './grant.ts';
-import type { NewGrant } from './access.ts';
+import type { NewGrant } from './grantChanges.ts';
 import { widenings } from './widenings.ts';
 
 /** After how long without use a grant is said to be unused, milliseconds. */

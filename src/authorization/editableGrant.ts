@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { NewGrant } from './access.ts';
+import type { NewGrant } from './grantChanges.ts';
 import { Conditions } from './conditions.ts';
 import { originOf } from './explain.ts';
 import { Grant, MAX_WHY_CHARACTERS, Scope, Target } from './grant.ts';

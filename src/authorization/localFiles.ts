@@ -1,6 +1,7 @@
 import { lstatSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { codeOf } from '../common/errors.ts';
+import type { UpstreamPlace } from '../mcp/server.ts';
 import type { Files } from './paths.ts';
 
 /** Links in a row before it is taken for a circle; Linux stops at as many (path_resolution(7)). */
@@ -35,4 +36,19 @@ function follow(path: string, links: number): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+const local = new WeakMap<UpstreamPlace, boolean>();
+
+/** Whether the paths that a server is given are those of this machine. Where it isn't known, they are looked at as if. */
+export function isLocal(place: UpstreamPlace | undefined): boolean {
+  if (!place) return true;
+  let is = local.get(place);
+  if (is === undefined) local.set(place, (is = isHere(place)));
+  return is;
+}
+
+function isHere(place: UpstreamPlace): boolean {
+  if (place.ssh !== undefined) return false;
+  return place.kind === 'stdio' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(place.url).hostname);
 }

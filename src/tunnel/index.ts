@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import type { StartingAccess } from '../authorization/access.ts';
+import type { StartingAccess } from '../authorization/grantChanges.ts';
 import type { Approver } from '../authorization/approvalRequest.ts';
 import type { Placement } from '../credentials/credential.ts';
 import { MemorySecretStore } from '../credentials/memorySecretStore.ts';

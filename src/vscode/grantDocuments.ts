@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { NewGrant } from '../authorization/access.ts';
+import type { NewGrant } from '../authorization/grantChanges.ts';
 import { grantText, readGrantText } from '../authorization/editableGrant.ts';
 import type { Grant } from '../authorization/grant.ts';
 import type { PolicyProblem } from '../authorization/policy/layer.ts';

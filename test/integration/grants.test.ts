@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import type { NewGrant } from '../../src/authorization/access.ts';
+import type { NewGrant } from '../../src/authorization/grantChanges.ts';
 import { MemorySecretStore } from '../../src/credentials/memorySecretStore.ts';
 import { startTunnel, type HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { fetchThrough, modern, open, over, readUntil, rpc, send, toolCall, type Door } from '../support/agent.ts';

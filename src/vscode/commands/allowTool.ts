@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { NewGrant } from '../../authorization/access.ts';
+import type { NewGrant } from '../../authorization/grantChanges.ts';
 import { CallArguments } from '../../authorization/arguments.ts';
 import type { Grant } from '../../authorization/grant.ts';
 import { widenings, type Proposal } from '../../authorization/widenings.ts';

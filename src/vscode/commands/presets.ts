@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { StartingAccess } from '../../authorization/access.ts';
+import type { StartingAccess } from '../../authorization/grantChanges.ts';
 import type { Server } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { askChoice, single } from '../steps.ts';

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import { readFile } from 'node:fs/promises';
-import type { NewGrant } from '../../authorization/access.ts';
+import type { NewGrant } from '../../authorization/grantChanges.ts';
 import type { Policy } from '../../authorization/decide.ts';
 import { loadExpressions } from '../../authorization/expressions.ts';
 import { describeGrant, isLive, type Grant } from '../../authorization/grant.ts';

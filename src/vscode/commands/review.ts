@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import { advise, type Advice } from '../../authorization/advise.ts';
-import type { NewGrant } from '../../authorization/access.ts';
+import type { NewGrant } from '../../authorization/grantChanges.ts';
 import { describeGrant, isLive, type Grant } from '../../authorization/grant.ts';
 import type { App } from '../app.ts';
 import { usageOf } from '../recordedCalls.ts';

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import * as vscode from 'vscode';
 import { newId } from '../../common/identifiers.ts';
 import { messageOf } from '../../common/errors.ts';
-import type { StartingAccess } from '../../authorization/access.ts';
+import type { StartingAccess } from '../../authorization/grantChanges.ts';
 import type { Credential } from '../../credentials/credential.ts';
 import { Secret } from '../../credentials/secret.ts';
 import { describeSource } from '../../credentials/sources/describe.ts';

@@ -1,4 +1,4 @@
-import type { StartingAccess } from '../../authorization/access.ts';
+import type { StartingAccess } from '../../authorization/grantChanges.ts';
 import type { Probe } from '../../upstream/probe.ts';
 import { askChoice } from '../steps.ts';
 

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { TaskGrant } from '../../authorization/access.ts';
+import type { TaskGrant } from '../../authorization/grantChanges.ts';
 import { MAX_TASK_MS, MAX_TASK_NAME, type Task } from '../../authorization/tasks.ts';
 import { remaining, visible } from '../../common/text.ts';
 import { destinationOf, type Server } from '../../mcp/server.ts';

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import { isDeepStrictEqual } from 'node:util';
-import type { StartingAccess } from '../../authorization/access.ts';
+import type { StartingAccess } from '../../authorization/grantChanges.ts';
 import type { ImportPorts } from '../../configuration/importer.ts';
 import { nodeFiles } from '../../configuration/nodeFiles.ts';
 import type { SealStep } from '../../configuration/plan.ts';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { Access, type NewGrant } from '../../../src/authorization/access.ts';
+import { Access } from '../../../src/authorization/access.ts';
+import type { NewGrant } from '../../../src/authorization/grantChanges.ts';
 import { CallArguments } from '../../../src/authorization/arguments.ts';
 import { loadExpressions } from '../../../src/authorization/expressions.ts';
 import { workspaceLayer } from '../../../src/authorization/policy/jsonPolicy.ts';

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { Access, type NewGrant } from '../../../src/authorization/access.ts';
+import { Access } from '../../../src/authorization/access.ts';
+import type { NewGrant } from '../../../src/authorization/grantChanges.ts';
 import { MAX_TASK_MS } from '../../../src/authorization/tasks.ts';
 import type { Principal } from '../../../src/mcp/principal.ts';
 import { Generations } from '../../../src/store/generations.ts';

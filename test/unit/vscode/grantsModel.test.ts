@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { Access, type NewGrant } from '../../../src/authorization/access.ts';
+import { Access } from '../../../src/authorization/access.ts';
+import type { NewGrant } from '../../../src/authorization/grantChanges.ts';
 import { ToolCatalog } from '../../../src/integrity/toolCatalog.ts';
 import { Generations } from '../../../src/store/generations.ts';
 import type { Server } from '../../../src/mcp/server.ts';
