@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { Access, type NewGrant } from '../../../src/authorization/access.ts';
+import { Access } from '../../../src/authorization/access.ts';
+import type { NewGrant } from '../../../src/authorization/grantChanges.ts';
 import { Generations } from '../../../src/store/generations.ts';
 import { ListedAccess } from '../../../src/tunnel/listedAccess.ts';
 import { Bench } from '../../support/database.ts';
