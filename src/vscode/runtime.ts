@@ -16,7 +16,7 @@ import { ApprovalPrompt } from './approvalPrompt.ts';
 import { keepRecord } from './audit/commands.ts';
 import { registerCommands } from './commands/index.ts';
 import { watchRecord } from './commands/explain.ts';
-import { addDemoServer } from './commands/servers.ts';
+import { addDemoServer } from './commands/addServer.ts';
 import { Configuration } from './configuration/configuration.ts';
 import { Here } from './configuration/here.ts';
 import { branchOfAll } from './gitBranch.ts';

@@ -10,9 +10,10 @@ import type { App } from '../app.ts';
 import { askChoice, askText, single } from '../steps.ts';
 import { isSignIn, signInAgain } from '../signInCommands.ts';
 import { confirmPlace } from './commandConfirmation.ts';
+import { pickServer } from './pickServer.ts';
+import { addCredential } from './serverCredentials.ts';
 import { draftOf } from './serverDraft.ts';
 import { tryServer, type TrialCredential } from './serverTrial.ts';
-import { addCredential, pickServer } from './servers.ts';
 import { replaceClientSecret } from './signInDialog.ts';
 import { askSource, keyOf, prepareSource } from './sourceDialog.ts';
 

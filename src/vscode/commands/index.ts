@@ -36,7 +36,9 @@ import {
 } from './leaks.ts';
 import { callOf, copyRedacted, openRecordTarget, replayCall, revokeCallAccess, type RecordedExchange, type Reveal } from './record.ts';
 import { applyPreset, setServerAccess, type Preset } from './presets.ts';
-import { addServer, editServer, removeServer } from './servers.ts';
+import { addServer } from './addServer.ts';
+import { editServer } from './editServer.ts';
+import { removeServer } from './removeServer.ts';
 import { endTask, startTask } from './tasks.ts';
 import { signInCommand } from '../signInCommands.ts';
 import { switchAccount } from '../signInAccounts.ts';

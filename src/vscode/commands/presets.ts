@@ -3,7 +3,7 @@ import type { StartingAccess } from '../../authorization/grantChanges.ts';
 import type { Server } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { askChoice, single } from '../steps.ts';
-import { pickServer } from './servers.ts';
+import { pickServer } from './pickServer.ts';
 import { everythingOf, startTaskWith } from './tasks.ts';
 
 /** How a server is set as a whole. */
