@@ -9,6 +9,7 @@ import { SignedCollection, type MacKey, type Tampering } from '../store/signedCo
 import * as z from 'zod';
 import { needExpressions, type ConditionTools } from './conditions.ts';
 import { decide, subject, type Call, type Facts, type Policy, type Ruling } from './decide.ts';
+import { Expiries } from './expiries.ts';
 import { loadExpressions, type ExpressionEngine } from './expressions.ts';
 import { Grant, appliesTo, isCounted, isLive, isScoped, type Caller, type Target } from './grant.ts';
 import { GrantChanges, type NewGrant, type StartingAccess, type TaskGrant } from './grantChanges.ts';
@@ -48,12 +49,11 @@ export class Access implements Disposable {
   readonly #state: SignedCollection<z.infer<typeof PauseState>>;
   readonly #clock: Clock;
   readonly #changed = new Emitter<undefined>();
-  readonly #expired = new Emitter<undefined>();
   readonly #used = new Emitter<Grant>();
   readonly #changes: GrantChanges;
+  readonly #expiries: Expiries;
   readonly #db: Database;
   readonly #subscriptions: Disposable[];
-  #watchedExpiry: number | undefined;
   #digest: { readonly parts: readonly unknown[]; readonly value: string } | undefined;
   #byServer: { readonly rows: ReadonlyMap<string, Grant>; readonly index: ReadonlyMap<string, readonly Grant[]> } | undefined;
 
@@ -61,7 +61,7 @@ export class Access implements Disposable {
   readonly onDidChange = this.#changed.event;
 
   /** Fires when a grant has come to its end. Calls that it let through run on; only new ones are concerned. */
-  readonly onDidExpire = this.#expired.event;
+  readonly onDidExpire;
 
   /** Fires when this window gave or revoked grants. */
   readonly onDidAct;
@@ -83,6 +83,8 @@ export class Access implements Disposable {
     this.#state = new SignedCollection(db, 'access-state', PauseState, key, generations);
     this.#clock = clock;
     this.#changes = new GrantChanges(this.#grants, this.tasks, this.#uses, clock);
+    this.#expiries = new Expiries(this.#grants, this.tasks, clock);
+    this.onDidExpire = this.#expiries.onDidExpire;
     this.onDidAct = this.#changes.onDidAct;
     this.onDidActOnTask = this.#changes.onDidActOnTask;
     this.#subscriptions = [this.#grants, this.#state, this.tasks].map((c) => c.onDidChange(() => this.#changed.fire(undefined)));
@@ -314,20 +316,14 @@ export class Access implements Disposable {
     this.arrived();
     this.notice();
     this.#lapses.keep(new Set(this.#grants.rows().keys()));
-    if (this.#watchedExpiry !== undefined && this.#watchedExpiry <= this.#clock.now()) this.#expired.fire(undefined);
-    this.#watchedExpiry = this.nextExpiry();
+    this.#expiries.look();
     // Its grants count no more already; streams and questions that hang on it end with the row.
     for (const task of this.tasks.over()) this.endTask(task.id);
   }
 
-  /** The next instant at which a grant expires, milliseconds since the epoch. */
+  /** {@link Expiries.next} */
   nextExpiry(): number | undefined {
-    const now = this.#clock.now();
-    const times = [
-      ...this.all().flatMap((g) => (g.expiresAt !== undefined && isLive(g, now) ? [g.expiresAt] : [])),
-      ...this.tasks.running().map((t) => t.endsAt),
-    ];
-    return times.length > 0 ? Math.min(...times) : undefined;
+    return this.#expiries.next();
   }
 
   /**
@@ -359,11 +355,7 @@ export class Access implements Disposable {
     this.tasks.forgetTampering();
     if (this.#uses.tampering().length === 0) return;
     // Nobody knows what is left of them.
-    this.revoke(
-      this.all()
-        .filter(isCounted)
-        .map((g) => g.id),
-    );
+    this.#changes.revokeCounted();
     this.#uses.forgetTampering();
   }
 
@@ -372,7 +364,7 @@ export class Access implements Disposable {
     this.tasks.dispose();
     this.#uses.dispose();
     this.#changed.dispose();
-    this.#expired.dispose();
+    this.#expiries.dispose();
     this.#changes.dispose();
     this.#used.dispose();
   }

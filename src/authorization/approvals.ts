@@ -7,37 +7,28 @@ import type { Decision } from '../mcp/decision.ts';
 import { denyBy } from '../mcp/decision.ts';
 import { principalKey } from '../mcp/principal.ts';
 import type { Access } from './access.ts';
-import type { NewGrant } from './grantChanges.ts';
+import { answeredGrant } from './answeredGrant.ts';
+import { ApprovedArguments } from './approvedArguments.ts';
 import { CallArguments } from './arguments.ts';
-import { diffArguments } from './argumentsDiff.ts';
 import { subject, type Call, type Ruling } from './decide.ts';
 import { describeNear } from './explain.ts';
-import { describeGrantFully, type Caller, type Grant } from './grant.ts';
+import { describeGrantFully, type Caller } from './grant.ts';
 import { Refusals } from './refusals.ts';
 import type { AccessOutcome, AccessWish } from './requestAccess.ts';
 import { widenings } from './widenings.ts';
 import {
   shownDigest,
   proposalsFor,
-  workspaceOf,
-  toolKey,
   refusalKey,
   exactKey,
-  targetOf,
   type ApprovalRequest,
   type NewApproval,
-  type ProposalAnswer,
   type Answer,
   type Approver,
 } from './approvalRequest.ts';
 
-/** How long “for 15 minutes” lasts, milliseconds. */
-export const SHORT_GRANT_MS = 15 * 60 * 1000;
 /** Questions that one client may have waiting; more are denied at once. */
 export const MAX_WAITING_PER_CLIENT = 100;
-/** Calls whose arguments are kept for comparison, and the longest of them, characters. In memory only. */
-const MAX_APPROVED = 500;
-const MAX_APPROVED_CHARACTERS = 64 * 1024;
 
 interface Pending {
   readonly request: ApprovalRequest;
@@ -54,9 +45,8 @@ export class Approvals implements Disposable {
   readonly #approver: Approver;
   readonly #clock: Clock;
   readonly #refusals: Refusals;
+  readonly #approved = new ApprovedArguments();
   readonly #queue: Pending[] = [];
-  /** Arguments of the last approved call, by server and tool. */
-  readonly #approved = new Map<string, string>();
   readonly #changed = new Emitter<number>();
   readonly #subscription: Disposable;
   #asking = false;
@@ -80,7 +70,6 @@ export class Approvals implements Disposable {
   /** Waits for the user's word about one call. `signal` is the agent's: when it goes away, so does the question. Never rejects. */
   request(what: NewApproval, timeoutMs: number, signal: StopSignal): Promise<Decision> {
     const { call, principal, argumentsText } = what;
-    const before = this.#approved.get(toolKey(call));
     const ruling = this.#rule(principal, call);
     return this.#wait(
       {
@@ -88,7 +77,7 @@ export class Approvals implements Disposable {
         why: ruling?.reason ?? '',
         nearly: (ruling?.near ?? []).map(describeNear),
         lasting: ruling?.by.kind !== 'policy',
-        changes: before !== undefined && argumentsText !== undefined ? diffArguments(before, argumentsText) : undefined,
+        changes: argumentsText === undefined ? undefined : this.#approved.changes(call, argumentsText),
         proposals: widenings(call, argumentsText === undefined ? call.arguments : CallArguments.fromText(argumentsText)),
       },
       timeoutMs,
@@ -244,23 +233,23 @@ export class Approvals implements Disposable {
       const same = answer === 'all' ? this.#identical(pending) : [pending];
       // Another window may have paused or denied since: then this answer comes too late.
       this.#decideWaiting();
-      this.#noteApproved(request);
+      this.#approved.note(request);
       for (const one of same)
         one.settle({ effect: 'allow', by: { kind: 'rule', rule: 'answered' }, reason: `${what} was allowed once by the user.` });
       return;
     }
-    const grant = request.wish
-      ? this.#wishedGrant(request, request.wish, answer)
-      : answer === 'once' || answer === 'all'
-        ? undefined
-        : this.#grantFor(request, answer);
+    const grant = answeredGrant(request, answer, {
+      ruling: request.wish ? undefined : this.#rule(request.principal, request.call),
+      tasks: this.#access.tasks,
+      now: this.#clock.now(),
+    });
     if (grant === undefined) {
       pending.settle(denyBy('fault', 'There is no workspace, branch, session or task to allow it in.'));
       return;
     }
     try {
       const given = this.#access.give(grant);
-      if (given.effect === 'allow') this.#noteApproved(request);
+      if (given.effect === 'allow') this.#approved.note(request);
       // Giving fires a change, which decides the waiting calls; this one is settled with its own words in case it is still there.
       pending.settle({
         effect: given.effect,
@@ -284,92 +273,6 @@ export class Approvals implements Disposable {
   #identical(pending: Pending): readonly Pending[] {
     const key = exactKey(pending.request.principal, pending.request.shown);
     return this.#queue.filter((p) => exactKey(p.request.principal, p.request.shown) === key);
-  }
-
-  #noteApproved({ call, argumentsText }: ApprovalRequest): void {
-    if (argumentsText === undefined || argumentsText.length > MAX_APPROVED_CHARACTERS) return;
-    const key = toolKey(call);
-    this.#approved.delete(key);
-    if (this.#approved.size >= MAX_APPROVED) {
-      const [oldest] = this.#approved.keys();
-      if (oldest !== undefined) this.#approved.delete(oldest);
-    }
-    this.#approved.set(key, argumentsText);
-  }
-
-  #grantFor(request: ApprovalRequest, answer: Exclude<Answer, 'once' | 'all' | 'no' | 'dismiss'>): NewGrant | undefined {
-    const { call, principal } = request;
-    const ruling = this.#rule(principal, call);
-    const asking = ruling?.effect === 'ask' && ruling.by.kind === 'grant' ? { answers: [ruling.by.grant] } : {};
-    if (typeof answer === 'object') return this.#proposed(request, answer, asking);
-    const base = {
-      server: call.server,
-      target: targetOf(call),
-      effect: answer === 'deny' ? ('deny' as const) : ('allow' as const),
-      givenBy: 'prompt' as const,
-      ...(answer === 'deny' ? {} : asking),
-    };
-    if (answer === 'short') return { ...base, scope: {}, expiresAt: this.#clock.now() + SHORT_GRANT_MS };
-    if (answer !== 'workspace') return { ...base, scope: {} };
-    const scope = workspaceOf(principal);
-    return scope && { ...base, scope };
-  }
-
-  #wishedGrant(request: ApprovalRequest, wish: AccessWish, answer: Answer): NewGrant | undefined {
-    if (typeof answer === 'object') return this.#proposed(request, { why: wish.reason, forMs: wish.durationMs, ...answer }, {});
-    const scope = answer === 'workspace' ? workspaceOf(request.principal) : {};
-    return (
-      scope && {
-        server: request.call.server,
-        target: { kind: 'tools', names: wish.tools },
-        effect: 'allow',
-        scope,
-        givenBy: 'request',
-        why: wish.reason,
-        ...(answer === 'always' || answer === 'workspace' ? {} : { expiresAt: this.#clock.now() + wish.durationMs }),
-      }
-    );
-  }
-
-  #proposed(request: ApprovalRequest, answer: ProposalAnswer, asking: Pick<NewGrant, 'answers'>): NewGrant | undefined {
-    const proposal = request.proposals.find((p) => p.id === answer.proposal);
-    const reach = proposal && this.#reachOf(request, answer.where);
-    if (!reach) return undefined;
-    return {
-      server: request.call.server,
-      target: proposal.target,
-      effect: answer.effect,
-      givenBy: request.wish ? 'request' : 'prompt',
-      ...reach,
-      ...(answer.effect === 'allow' ? asking : {}),
-      ...(proposal.conditions ? { conditions: proposal.conditions } : {}),
-      ...(answer.forMs === undefined ? {} : { expiresAt: this.#clock.now() + answer.forMs }),
-      ...(answer.uses === undefined ? {} : { uses: answer.uses }),
-      ...(answer.why === undefined ? {} : { why: answer.why }),
-    };
-  }
-
-  #reachOf({ principal, call }: ApprovalRequest, where: ProposalAnswer['where']): Pick<Grant, 'scope' | 'endsWith'> | undefined {
-    switch (where) {
-      case undefined:
-        return { scope: {} };
-      case 'client':
-        return { scope: { client: principal.client } };
-      case 'window':
-        return { scope: {}, endsWith: { kind: 'window', window: principal.window } };
-      case 'session':
-        return principal.session === undefined ? undefined : { scope: { session: principal.session } };
-      case 'task': {
-        const task = this.#access.tasks.for(call.server);
-        return task && { scope: {}, endsWith: { kind: 'task', task: task.id } };
-      }
-      case 'workspace':
-      case 'branch': {
-        const scope = workspaceOf(principal);
-        if (where === 'workspace' || !scope) return scope && { scope };
-        return principal.branch === undefined ? undefined : { scope: { ...scope, branch: principal.branch } };
-      }
-    }
   }
 
   /** Decides what waits again. Taking a use changes access in turn; such a change is looked at when this round is over. */

@@ -130,6 +130,15 @@ export class GrantChanges implements Disposable {
     this.revoke(this.#of(server).map((g) => g.id));
   }
 
+  /** Takes away everything whose uses are counted. */
+  revokeCounted(): void {
+    this.revoke(
+      this.#all()
+        .filter(isCounted)
+        .map((g) => g.id),
+    );
+  }
+
   /** Withdraws what was granted until a window closes. Throws StoreError. */
   endWindow(window: string): void {
     this.revoke(

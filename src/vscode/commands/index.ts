@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { SHORT_GRANT_MS } from '../../authorization/approvals.ts';
+import { SHORT_GRANT_MS } from '../../authorization/answeredGrant.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Credential } from '../../credentials/credential.ts';
