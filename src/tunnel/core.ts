@@ -8,7 +8,6 @@ import { Checkpoints, type CheckpointKeeper } from '../audit/checkpoints.ts';
 import type { RetentionPolicy } from '../audit/retention.ts';
 import { Access } from '../authorization/access.ts';
 import type { Call } from '../authorization/decide.ts';
-import { describeGrant, instant } from '../authorization/grant.ts';
 import type { Approver } from '../authorization/approvalRequest.ts';
 import { Approvals } from '../authorization/approvals.ts';
 import { WorkspaceAnswers } from '../configuration/workspaceAnswers.ts';
@@ -17,7 +16,6 @@ import { Handovers } from '../credentials/handovers.ts';
 import type { Secret } from '../credentials/secret.ts';
 import { Sources } from '../credentials/sources.ts';
 import { AccountChoices } from '../credentials/oauth/accountChoices.ts';
-import { signInParts } from '../credentials/oauth/state.ts';
 import { Vault, type SecretStore } from '../credentials/vault.ts';
 import { DisposableStore, toDisposable, type Disposable } from '../common/disposable.ts';
 import type { Clock } from '../common/clock.ts';
@@ -26,7 +24,6 @@ import type { Logger } from '../common/logger.ts';
 import type { Worker } from 'node:worker_threads';
 import type { FindingLog } from '../inspection/findingLog.ts';
 import type { Inspector } from '../inspection/inspector.ts';
-import type { OutgoingDecision } from '../inspection/leakDecisions.ts';
 import { LeakGuard } from '../inspection/leakGuard.ts';
 import type { LeakAsker } from '../inspection/leakQuestions.ts';
 import { ToolCatalog } from '../integrity/toolCatalog.ts';
@@ -37,7 +34,9 @@ import type { MacKey, Tampering } from '../store/signedCollection.ts';
 import type { ProxyEnvironment } from '../upstream/proxies.ts';
 import { ServerRegistry } from '../upstream/serverRegistry.ts';
 import { SIGNING_KEY, chainsKey, generationsKey, lastCheckpointKey, openKey } from './coreKeys.ts';
+import { KnownValues, credentialOf } from './knownValues.ts';
 import { OAuthWires } from './oauthWires.ts';
+import { recordActs } from './recordedActs.ts';
 import { RecordKeeping } from './recordKeeping.ts';
 import { releaseAll, wireSources } from './sourceWires.ts';
 import { SignIns } from './signIns.ts';
@@ -47,8 +46,6 @@ export const DATABASE_FILE = 'culvert.db';
 
 /** How often what other windows wrote is looked for while nothing is called, milliseconds. */
 const REFRESH_MS = 500;
-/** Values of one credential that are recognised: the one in use, and earlier ones that may still be valid somewhere. */
-const MAX_KNOWN_REVISIONS = 32;
 
 export interface CoreOptions {
   /** Folder of the database; shared by all windows of the user. */
@@ -105,9 +102,7 @@ export class Core implements Disposable {
   readonly record: RecordKeeping;
   readonly #options: CoreOptions;
   readonly #store = new DisposableStore();
-  #learning: Promise<void> = Promise.resolve();
-  /** How many lists of sealed values are still being read. */
-  #toLearn = 0;
+  readonly #known: KnownValues;
   #generations: Generations | undefined;
   #reported = '';
   /** What was wrong at the last look; said once, not at every look. */
@@ -169,43 +164,9 @@ export class Core implements Disposable {
     this.index = this.record.index;
     this.exports = this.record.exports;
     this.approvals = this.#store.add(new Approvals(this.access, options.approver, options.clock));
-    this.#store.add(
-      this.access.onDidAct(({ given, revoked }) => {
-        for (const grant of given)
-          this.act({
-            act: 'grant-given',
-            server: grant.server,
-            subject: describeGrant(grant),
-            detail: `by ${grant.givenBy}`,
-            id: grant.id,
-            ...(grant.expiresAt === undefined ? {} : { until: grant.expiresAt }),
-          });
-        for (const grant of revoked) this.act({ act: 'grant-revoked', server: grant.server, subject: describeGrant(grant), id: grant.id });
-      }),
-    );
-    this.#store.add(
-      this.access.onDidActOnTask(({ kind, task }) =>
-        this.act({
-          act: kind === 'started' ? 'task-started' : 'task-ended',
-          subject: task.name,
-          id: task.id,
-          ...(kind === 'started' ? { detail: `until ${instant(task.endsAt)}` } : {}),
-        }),
-      ),
-    );
-    this.#store.add(
-      // “Not a Secret” and what is taken back are commands of the user, and on the record as such.
-      this.leaks.decisions.onDidAnswer((answer) => this.act({ act: 'leak-decided', ...answerOf(answer) })),
-    );
-    this.#store.add(
-      this.leaks.canaries.onDidAct(({ canary, planted }) =>
-        this.act({ act: planted ? 'canary-planted' : 'canary-removed', id: canary.id, subject: canary.name, detail: canary.kind }),
-      ),
-    );
-    this.#store.add(vault.onDidChange((id) => this.#learn([id])));
-    this.#store.add(this.credentials.onDidChange(() => this.#learnNew()));
+    this.#store.add(recordActs(this.access, this.leaks, (act) => this.act(act)));
+    this.#known = this.#store.add(new KnownValues(this.credentials, this.leaks));
     this.#repeat(REFRESH_MS, () => this.refresh());
-    this.#learn(this.credentials.list().map((c) => c.id));
   }
 
   /** Opens the state. Throws StoreError or VaultError with what the user can do; nothing is changed then. */
@@ -238,7 +199,7 @@ export class Core implements Disposable {
       core.#generations = generations;
       // Before anything stands in the chain.
       await core.record.begin();
-      await core.#learning;
+      await core.#known.learned;
       core.audit.act({
         act: 'started',
         window: options.window,
@@ -267,13 +228,9 @@ export class Core implements Disposable {
     return this.leaks.findings;
   }
 
-  /**
-   * Resolves when every sealed value is known to the inspector, and what secrets look like: that is loaded when it is first needed.
-   * `undefined` if it is so now.
-   */
+  /** {@link KnownValues.ready} */
   ready(): Promise<void> | undefined {
-    if (this.#toLearn === 0 && !this.leaks.canaries.isLearning) return this.leaks.ready();
-    return this.#learning.then(() => this.leaks.canaries.learned).then(() => this.leaks.ready());
+    return this.#known.ready();
   }
 
   /** Names of the credentials that go along to a server. */
@@ -291,6 +248,11 @@ export class Core implements Disposable {
       credentials: this.credentialNames(server),
       ...(tool === undefined ? {} : { tool, reads: this.catalog.reads(server.id, tool) }),
     };
+  }
+
+  /** {@link KnownValues.recognise} */
+  recognise(id: string, revision: number | string, secret: Secret): void {
+    this.#known.recognise(id, revision, secret);
   }
 
   /** Puts something that is no call on the record. What can't be written is logged: the act itself has happened. */
@@ -387,52 +349,6 @@ export class Core implements Disposable {
     }
   }
 
-  #learnNew(): void {
-    const known = this.#known;
-    this.#learn(
-      this.credentials
-        .list()
-        .map((c) => c.id)
-        .filter((id) => !known.has(id)),
-    );
-  }
-
-  readonly #known = new Set<string>();
-  readonly #revisions = new Map<string, string[]>();
-
-  /** Values of earlier revisions stay known while the process runs: a replaced token may still be valid somewhere. */
-  #learn(ids: readonly string[]): void {
-    if (ids.length === 0) return;
-    for (const id of ids) this.#known.add(id);
-    this.#toLearn++;
-    this.#learning = this.#learning.then(async () => {
-      for (const id of ids) {
-        const opened = await this.credentials.vault.openForDetection(id);
-        if (!opened) continue;
-        const parts = signInParts(opened.secret);
-        if (parts) for (const { revision, secret } of parts) this.recognise(id, revision, secret);
-        else this.recognise(id, opened.revision, opened.secret);
-      }
-      // Not reached where one could not be read: then whoever waits is told, as before.
-      this.#toLearn--;
-    });
-  }
-
-  /**
-   * Makes the inspector know a value before it goes out, also one that could not be read from the keyring earlier. Of values that change
-   * often, the last {@link MAX_KNOWN_REVISIONS} of each credential stay known.
-   */
-  recognise(id: string, revision: number | string, secret: Secret): void {
-    const key = `${id}@${revision}`;
-    const { secrets } = this.leaks;
-    if (secrets.has(key)) return;
-    secrets.learn(key, secret.expose());
-    const known = this.#revisions.get(id) ?? [];
-    this.#revisions.set(id, known);
-    known.push(key);
-    if (known.length > MAX_KNOWN_REVISIONS) secrets.forget(known.shift() ?? '');
-  }
-
   #repeat(ms: number, task: () => void): void {
     let timer: Disposable;
     const again = () => {
@@ -444,15 +360,4 @@ export class Core implements Disposable {
     again();
     this.#store.add(toDisposable(() => timer.dispose()));
   }
-}
-
-/** What the user decided about values that leave, as the record has it. */
-function answerOf({ id, server, rule, tool, verdict }: OutgoingDecision): Pick<Act, 'id' | 'subject' | 'detail' | 'server'> {
-  const what = verdict === 'may-leave' ? 'may leave' : 'never leaves';
-  return { id, server, subject: rule, detail: tool === undefined ? what : `${what} with ${tool}` };
-}
-
-/** The credential that a known secret belongs to. */
-export function credentialOf(secretId: string): string {
-  return secretId.split('@', 1)[0] ?? secretId;
 }

@@ -2,7 +2,8 @@ import type { Passing } from '../inspection/inspector.ts';
 import type { Edit } from '../mcp/json.ts';
 import { principalKey } from '../mcp/principal.ts';
 import { bindingOf } from '../mcp/server.ts';
-import { credentialOf, type Core } from './core.ts';
+import type { Core } from './core.ts';
+import { credentialOf } from './knownValues.ts';
 import type { Passage } from './passage.ts';
 
 /** What stands for secrets in the results of a tool, where the user lets them be handed to another. */
