@@ -8,7 +8,7 @@ import type { Approver } from '../authorization/approvalRequest.ts';
 import type { Placement } from '../credentials/credential.ts';
 import { MemorySecretStore } from '../credentials/memorySecretStore.ts';
 import type { OAuthSettings } from '../credentials/oauth/settings.ts';
-import { stateSecret, typedClient } from '../credentials/oauth/state.ts';
+import { stateSecret, typedState } from '../credentials/oauth/state.ts';
 import { keptFor } from '../credentials/oauth/tokenKeeper.ts';
 import { Secret } from '../credentials/secret.ts';
 import type { SecretStore } from '../credentials/vault.ts';
@@ -79,6 +79,8 @@ export interface HeadlessSignIn {
   readonly settings: Omit<OAuthSettings, 'kind' | 'assertion'>;
   /** Secret, or private key (PEM), of `settings.client`. */
   readonly clientSecret?: string;
+  /** Secret, or private key (PEM), of the client at `settings.identityProvider`. */
+  readonly identitySecret?: string;
   /** Token of a platform or ID token, and the origins it may be sent to. */
   readonly assertion?: { readonly value: string; readonly origins: readonly string[] };
 }
@@ -191,10 +193,15 @@ async function ensureServer(core: Core, options: HeadlessOptions, clock: Clock):
   return server;
 }
 
-async function addSignIn(core: Core, { settings, clientSecret, assertion }: HeadlessSignIn, binding: string): Promise<string> {
+async function addSignIn(
+  core: Core,
+  { settings, clientSecret, identitySecret, assertion }: HeadlessSignIn,
+  binding: string,
+): Promise<string> {
   const proof = assertion && (await core.credentials.seal('assertion', { kind: 'bearer' }, assertion.origins, new Secret(assertion.value)));
   const source: OAuthSettings = { kind: 'oauth', ...settings, ...(proof ? { assertion: proof.id } : {}) };
-  const state = clientSecret !== undefined && settings.client ? typedClient(settings.client, settings.issuer, clientSecret) : undefined;
+  const sealed = (text: string | undefined) => (text === undefined ? undefined : new Secret(text));
+  const state = typedState(settings, { secret: sealed(clientSecret), identitySecret: sealed(identitySecret) });
   const key = state && { secret: stateSecret(state), origins: [keptFor(binding)] };
   return (await core.credentials.add('sign-in', { kind: 'bearer' }, [binding], source, key)).id;
 }

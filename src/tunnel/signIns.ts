@@ -5,7 +5,7 @@ import type { CredentialRegistry } from '../credentials/credentialRegistry.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { begin, finish, propose, type Proposal } from '../credentials/oauth/codeFlow.ts';
 import { DOCUMENT_REDIRECT_PATH, goesByDocument } from '../credentials/oauth/client.ts';
-import { identityEndpoint } from '../credentials/oauth/directGrants.ts';
+import { identityEndpoint, type IdentityEndpoint } from '../credentials/oauth/identityProvider.ts';
 import { discover } from '../credentials/oauth/discovery.ts';
 import { OAuthFailure } from '../credentials/oauth/failure.ts';
 import { Leases } from '../credentials/oauth/lease.ts';
@@ -225,10 +225,13 @@ export class SignIns implements Disposable {
     return stored;
   }
 
-  /** The secret or key that the user typed for the client of a credential, for changing the rest of it. */
-  async clientSecretOf(credential: Credential): Promise<Secret | undefined> {
-    const secret = (await this.#stateOf(credential))?.client?.secret;
-    return secret === undefined ? undefined : new Secret(secret);
+  /** The secrets or keys that the user typed for the clients of a credential, for changing the rest of it. */
+  async secretsOf(credential: Credential): Promise<{ readonly secret?: Secret; readonly identitySecret?: Secret }> {
+    const { client, identityClient } = (await this.#stateOf(credential)) ?? {};
+    return {
+      ...(client?.secret === undefined ? {} : { secret: new Secret(client.secret) }),
+      ...(identityClient ? { identitySecret: new Secret(identityClient.secret) } : {}),
+    };
   }
 
   /** The authorization server that an MCP server names, for showing before anything goes there. Throws OAuthFailure. */
@@ -238,7 +241,7 @@ export class SignIns implements Disposable {
   }
 
   /** The token endpoint of a company’s identity provider, which the user typed. Throws OAuthFailure. */
-  identityEndpoint(target: URL, issuer: string, signal: AbortSignal): Promise<string> {
+  identityEndpoint(target: URL, issuer: string, signal: AbortSignal): Promise<IdentityEndpoint> {
     const named = URL.canParse(issuer) ? [new URL(issuer).origin] : [];
     return identityEndpoint(issuer, target, guardedFetch(this.#options.wire(target, named), target, 'discovery', signal));
   }

@@ -1,5 +1,5 @@
 import type { Credential } from '../credentials/credential.ts';
-import { stateSecret, typedClient } from '../credentials/oauth/state.ts';
+import { stateSecret, typedState } from '../credentials/oauth/state.ts';
 import { keptFor } from '../credentials/oauth/tokenKeeper.ts';
 import { CredentialError } from '../credentials/source.ts';
 import { bindingOf, type UpstreamPlace } from '../mcp/server.ts';
@@ -44,11 +44,11 @@ async function addClient(
   name: string,
   label: string,
   place: UpstreamPlace,
-  { settings, secret, assertion }: SignInSetup,
+  { settings, secret, identitySecret, assertion }: SignInSetup,
 ): Promise<Credential> {
   const { credentials } = core;
   const binding = bindingOf(place);
-  const state = secret && settings.client && typedClient(settings.client, settings.issuer, secret.expose());
+  const state = typedState(settings, { secret, identitySecret });
   const key = state && { secret: stateSecret(state), origins: [keptFor(binding)] };
   if (!assertion) return credentials.add(name, { kind: 'bearer' }, [binding], settings, key);
   const { source, origin } = assertion;

@@ -15,7 +15,11 @@ import { SignInServer, signInAs, tabOf } from './signInServer.ts';
 describe('Signing in with clients of one’s own', () => {
   const culvert = useCulvert();
   const folder = temporaryFolder();
-  const secrets = { desktop: ['desktop', 'client', 'a1b2'].join('-'), machine: ['machine', 'client', 'c3d4'].join('-') };
+  const secrets = {
+    desktop: ['desktop', 'client', 'a1b2'].join('-'),
+    machine: ['machine', 'client', 'c3d4'].join('-'),
+    company: ['company', 'client', 'e5f6'].join('-'),
+  };
   /** The public key that the dialog made, as the user registers it. */
   let registered: unknown = { keys: [] };
   let platform: { readonly publicKey: CryptoKey; readonly privateKey: CryptoKey };
@@ -53,7 +57,7 @@ describe('Signing in with clients of one’s own', () => {
     company = await AuthorizationServer.start(() => 'urn:none', {
       host: '::1',
       registration: false,
-      clients: [{ ...direct, client_id: 'culvert', grant_types: [TOKEN_EXCHANGE], token_endpoint_auth_method: 'none' }],
+      clients: [{ ...direct, client_id: 'culvert', client_secret: secrets.company, grant_types: [TOKEN_EXCHANGE] }],
     });
     exchangeIdTokens(company, (jwt) => jwt.sign(platform.privateKey));
     takeAssertions(server.issuer, (assertion) => ({
@@ -221,6 +225,10 @@ describe('Signing in with clients of one’s own', () => {
     await window.quickInputWith('Where the identity provider gives tokens.');
     assert.equal(await typed(window), `${company.issuer}/token`);
     await window.inputBox(`${company.issuer}/token`);
+    await window.quickInputWith('By nothing but its id');
+    await window.pick('With a secret');
+    await window.quickInputWith('The client’s secret at the identity provider.');
+    await window.inputBox(secrets.company);
     await window.quickInputWith('HashiCorp Vault or OpenBao');
     await window.pick('A file');
     await window.quickInputWith('The file. Nobody else may read it');
@@ -240,7 +248,70 @@ describe('Signing in with clients of one’s own', () => {
     assert.deepEqual(await call(window, await window.startMcp(/company_look$/)), { ok: true, text: 'looked' });
     assert.ok(server.issuer?.asked.every(({ body }) => !body.toString().includes(idToken)));
     assert.ok(server.server.seen.every(({ headers }) => !JSON.stringify(headers).includes(idToken)));
+    const expected = `Basic ${Buffer.from(`culvert:${secrets.company}`).toString('base64')}`;
+    assert.ok(company.tokenRequests(TOKEN_EXCHANGE).every(({ headers }) => headers.authorization === expected));
+    assert.ok(server.issuer?.asked.every(({ headers }) => headers.authorization !== expected));
     nothingWritten(idToken);
+    nothingWritten(secrets.company);
+  });
+
+  it('Edit Server keeps the client’s secret at the identity provider, and Replace Credential takes another one', async () => {
+    const { window } = culvert();
+    await openViews(window, 'Grants');
+    await window.tree('Grants').contextMenu('Company', 'Edit Server…');
+    await window.pick('How it authenticates', { title: 'Edit Server: Company' });
+    await window.pick('Sign in another way…', { title: 'Edit Server' });
+    await window.quickInputWith('Through your company’s identity provider');
+    await window.pick('Through your company’s identity provider');
+    await window.quickInputWith('Your company’s identity provider.');
+    assert.equal(await typed(window), company.issuer);
+    await window.inputBox(company.issuer);
+    await window.quickInputWith('The client id that the ID token was given for.');
+    assert.equal(await typed(window), 'culvert');
+    await window.inputBox('culvert');
+    await window.quickInputWith('Where the identity provider gives tokens.');
+    assert.equal(await typed(window), `${company.issuer}/token`);
+    await window.inputBox(`${company.issuer}/token`);
+    await window.quickInputWith('By nothing but its id');
+    await window.pick('With a secret');
+    await window.quickInputWith('Leave empty to keep what you entered before.');
+    const before = company.tokenRequests(TOKEN_EXCHANGE).length;
+    await window.inputBox('');
+    await window.quickInputWith('HashiCorp Vault or OpenBao');
+    await window.pick('A file');
+    await window.quickInputWith('The file. Nobody else may read it');
+    assert.equal(await typed(window), path.join(folder.path, 'id-token'));
+    await window.inputBox(path.join(folder.path, 'id-token'));
+    await window.quickInputWith('If it is JSON: the field.');
+    await window.inputBox('');
+    await window.quickInputWith('The authorization server for');
+    await window.inputBox(server.issuer?.issuer ?? '');
+    await window.quickInputWith('The client id, as the authorization server gave it.');
+    await window.inputBox('culvert-at-the-resource');
+    await window.quickInputWith('By nothing but its id');
+    await window.pick('By nothing but its id');
+    await window.quickInputWith('Scopes to ask for');
+    await window.inputBox('mcp:read');
+    await openViews(window, 'Credentials');
+    await window.tree('Credentials').row('Company credential 2').waitFor();
+    assert.ok(company.tokenRequests(TOKEN_EXCHANGE).length > before);
+    const tool = await window.startMcp(/company_look$/);
+    assert.deepEqual(await call(window, tool), { ok: true, text: 'looked' });
+    const replace = async (secret: string) => {
+      await window.tree('Credentials').inlineAction('Company credential 2', 'Replace Credential');
+      await window.pick('at the identity provider', { title: 'Replace Company credential 2' });
+      await window.quickInputWith('With a private key');
+      await window.pick('With a secret');
+      await window.quickInputWith('The client’s secret at the identity provider.');
+      await window.inputBox(secret);
+      await told(window, 'Company credential 2 was replaced. The next call uses it.');
+      await window.clearNotifications();
+    };
+    await replace(`${secrets.company}-wrong`);
+    assert.match((await call(window, tool)).text, /does not take this client \(invalid_client\)/);
+    await replace(secrets.company);
+    assert.deepEqual(await call(window, tool), { ok: true, text: 'looked' });
+    nothingWritten(secrets.company);
   });
 
   it('Edit Server has what was set up, and asks for the secret only if it changes', async () => {

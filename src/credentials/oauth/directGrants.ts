@@ -1,13 +1,13 @@
 import { otherIssuer, preRegistered } from './client.ts';
 import { discover } from './discovery.ts';
 import { Prover, newProofKey } from './dpop.ts';
-import { OAuthFailure, shownHost } from './failure.ts';
-import { helpers } from './library.ts';
+import { OAuthFailure } from './failure.ts';
+import { identityGrant, noAssertion } from './identityProvider.ts';
 import { plainServer } from './codeFlow.ts';
 import type { OAuthSettings } from './settings.ts';
 import type { OAuthClient, OAuthState } from './state.ts';
-import { failureOf, requestTokens } from './tokenEndpoint.ts';
-import { guardedFetch, isPlain, refuseNamedUrl, type GuardedFetch, type OAuthWire } from './wire.ts';
+import { requestTokens } from './tokenEndpoint.ts';
+import { guardedFetch, isPlain, type OAuthWire } from './wire.ts';
 import type { Secret } from '../secret.ts';
 
 /** What getting tokens without a browser needs. */
@@ -57,6 +57,7 @@ export async function acquire(target: URL, options: DirectOptions): Promise<OAut
     tokens,
     // What is stored of the client stays: its secret was typed in.
     ...(client ? { client } : {}),
+    ...(state?.identityClient ? { identityClient: state.identityClient } : {}),
     ...(dpop ? { dpop } : {}),
   };
 }
@@ -95,75 +96,4 @@ const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 async function workloadToken(target: URL, issuer: string, { settings, assertion, signal }: DirectOptions): Promise<string> {
   if (settings.assertion === undefined) throw noAssertion('the token of the platform');
   return (await assertion(settings.assertion, new URL(issuer, target), signal)).expose();
-}
-
-/** An ID token of the company’s identity provider becomes a grant for one authorization server (ID-JAG; RFC 8693). */
-async function identityGrant(
-  target: URL,
-  audience: string,
-  resource: string,
-  scopes: readonly string[],
-  { settings, assertion, wire, signal }: DirectOptions,
-): Promise<string> {
-  const { identityProvider } = settings;
-  if (!identityProvider || settings.assertion === undefined) throw noAssertion('an identity provider and its ID token');
-  const { issuer, clientId } = identityProvider;
-  const { requestJwtAuthorizationGrant } = await helpers();
-  const fetch = guardedFetch(wire, target, 'discovery', signal);
-  try {
-    const tokenEndpoint = identityProvider.tokenEndpoint ?? (await identityEndpoint(issuer, target, fetch));
-    if (refuseNamedUrl(tokenEndpoint, target) !== undefined) throw new Error('no token endpoint');
-    const idToken = await assertion(settings.assertion, new URL(tokenEndpoint), signal);
-    const { jwtAuthGrant } = await requestJwtAuthorizationGrant({
-      tokenEndpoint,
-      audience,
-      resource,
-      idToken: idToken.expose(),
-      clientId,
-      ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') }),
-      fetchFn: fetch,
-    });
-    return jwtAuthGrant;
-  } catch (error) {
-    if (error instanceof OAuthFailure) throw error;
-    // What the helper says quotes the answer; the text of RFC 6749 errors is in front of it.
-    const code = /failed: ([a-z_]+)/.exec(error instanceof Error ? error.message : '')?.[1];
-    if (code === undefined) throw failureOf(error, { issuer }, 'token');
-    throw new OAuthFailure(
-      'CULVERT_CREDENTIAL_OAUTH_REFUSED',
-      'token',
-      'sign-in',
-      `${shownHost(issuer)} did not exchange the ID token (${code}). Sign in at your company again.`,
-      { error: code },
-    );
-  }
-}
-
-/** Where a company’s identity provider gives tokens, as its metadata says. Throws {@link OAuthFailure}. */
-export async function identityEndpoint(issuer: string, target: URL, fetch: GuardedFetch): Promise<string> {
-  const { discoverAuthorizationServerMetadata } = await helpers();
-  try {
-    const metadata = await discoverAuthorizationServerMetadata(issuer, { fetchFn: fetch });
-    if (metadata?.issuer !== issuer) throw new Error('another issuer, or none');
-    if (refuseNamedUrl(metadata.token_endpoint, target) !== undefined) throw new Error('no token endpoint');
-    return metadata.token_endpoint;
-  } catch (error) {
-    if (error instanceof OAuthFailure) throw error;
-    throw new OAuthFailure(
-      'CULVERT_CREDENTIAL_OAUTH_METADATA',
-      'discovery',
-      'settings',
-      `${shownHost(issuer)} does not say where it gives tokens. Enter its token endpoint.`,
-      { cause: error },
-    );
-  }
-}
-
-function noAssertion(what: string): OAuthFailure {
-  return new OAuthFailure(
-    'CULVERT_CREDENTIAL_OAUTH_NO_ASSERTION',
-    'token',
-    'settings',
-    `This sign-in needs ${what}. Set it up again with “Culvert: Edit Server…”.`,
-  );
 }

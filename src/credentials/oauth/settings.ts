@@ -19,6 +19,9 @@ const text = z.string().min(1).max(MAX_TEXT_CHARACTERS);
 export const ClientMethod = z.enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']);
 export type ClientMethod = z.infer<typeof ClientMethod>;
 
+/** What a client’s key signs with (RFC 7518, 3.1; RFC 8037). */
+export const Algorithm = z.enum(['ES256', 'RS256', 'PS256', 'EdDSA']);
+
 /** How tokens are had for a credential. Plain data on its row, under the MAC; every secret is in the vault. */
 export const OAuthSettings = z.strictObject({
   kind: z.literal('oauth'),
@@ -34,7 +37,7 @@ export const OAuthSettings = z.strictObject({
     .strictObject({
       id: text,
       method: ClientMethod.optional(),
-      algorithm: z.enum(['ES256', 'RS256', 'PS256', 'EdDSA']).optional(),
+      algorithm: Algorithm.optional(),
       /** Path and port of the redirect URI on this machine that it was registered with. Default: any, made up for each sign-in. */
       redirectPath: z
         .string()
@@ -48,8 +51,16 @@ export const OAuthSettings = z.strictObject({
   scopes: z.array(Scope).max(MAX_SCOPES).readonly().optional(),
   /** Who signed in, as the authorization server says. */
   account: z.strictObject({ subject: text, label: z.string().max(200) }).optional(),
-  /** For `enterprise`: the identity provider and our client there. */
-  identityProvider: z.strictObject({ issuer: text, clientId: text, tokenEndpoint: text.optional() }).optional(),
+  /** For `enterprise`: the identity provider and our client there. The client’s secret or key, if it has one, is in the vault. */
+  identityProvider: z
+    .strictObject({
+      issuer: text,
+      clientId: text,
+      tokenEndpoint: text.optional(),
+      method: ClientMethod.optional(),
+      algorithm: Algorithm.optional(),
+    })
+    .optional(),
   /** For `enterprise` and `workload`: the credential whose value is the ID token or the platform's token; bound to where it is sent. */
   assertion: z.string().regex(ID_PATTERN).optional(),
   /** The user lets a server sign in that has no protected-resource metadata and no authorization server metadata (2025-03-26). */

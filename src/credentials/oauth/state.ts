@@ -47,6 +47,10 @@ export const OAuthState = z.strictObject({
   /** Value of `resource` (RFC 8707). */
   resource: z.string().optional(),
   client: OAuthClient.optional(),
+  /** Secret or private key of our client at a company’s identity provider, and for which client and endpoint it was entered. */
+  identityClient: z
+    .strictObject({ issuer: z.string(), tokenEndpoint: z.string().optional(), id: z.string(), secret: z.string() })
+    .optional(),
   tokens: z
     .strictObject({
       /** Another one for other tokens; says nothing about them. */
@@ -91,6 +95,24 @@ export function typedClient(client: NonNullable<OAuthSettings['client']>, issuer
   };
 }
 
+/** What is stored of what the user typed for a sign-in without a browser; `undefined` if nothing of it is secret. */
+export function typedState(
+  { client, issuer, identityProvider }: Pick<OAuthSettings, 'client' | 'issuer' | 'identityProvider'>,
+  { secret, identitySecret }: { readonly secret?: Secret | undefined; readonly identitySecret?: Secret | undefined },
+): OAuthState | undefined {
+  const state: OAuthState = client && secret ? typedClient(client, issuer, secret.expose()) : { oauth: 1 };
+  if (identityProvider && identitySecret) {
+    const { issuer: provider, clientId: id, tokenEndpoint } = identityProvider;
+    state.identityClient = {
+      issuer: provider,
+      id,
+      secret: identitySecret.expose(),
+      ...(tokenEndpoint === undefined ? {} : { tokenEndpoint }),
+    };
+  }
+  return state.client || state.identityClient ? state : undefined;
+}
+
 /** Reads the value of the vault; `undefined` if it is not one of ours. */
 export function readState(value: Secret): OAuthState | undefined {
   try {
@@ -113,6 +135,7 @@ export function secretsIn(state: OAuthState): { readonly revision: string; reado
     ['access', state.tokens?.access],
     ['refresh', state.tokens?.refresh],
     ['client', state.client?.secret],
+    ['identity', state.identityClient?.secret],
     ['key', state.dpop?.d],
   ];
   return parts.flatMap(([part, value]) =>

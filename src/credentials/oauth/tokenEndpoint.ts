@@ -180,8 +180,12 @@ async function requestRaw(context: TokenContext, grant: Readonly<Record<string, 
   }
 }
 
-/** Shows who we are (RFC 6749, 2.3.1; RFC 7523, 2.2). */
-async function authenticate({ server, client, now }: TokenContext, headers: Headers, params: URLSearchParams): Promise<void> {
+/** Shows who we are (RFC 6749, 2.3.1; RFC 7523, 2.2). Throws {@link OAuthFailure}. */
+export async function authenticate(
+  { server, client, now }: Pick<TokenContext, 'client' | 'now'> & { readonly server: Pick<OAuthServer, 'issuer' | 'authMethods'> },
+  headers: Headers,
+  params: URLSearchParams,
+): Promise<void> {
   if (!client) return;
   const { id, secret } = client;
   const method = methodOf(client, server);
@@ -219,7 +223,10 @@ async function authenticate({ server, client, now }: TokenContext, headers: Head
 }
 
 /** How a client authenticates: as it was told or registered, else the best that both sides know. */
-function methodOf({ method, secret }: OAuthClient, { authMethods = [] }: OAuthServer): NonNullable<OAuthClient['method']> {
+function methodOf(
+  { method, secret }: OAuthClient,
+  { authMethods = [] }: Pick<OAuthServer, 'authMethods'>,
+): NonNullable<OAuthClient['method']> {
   if (method === 'private_key_jwt') return method;
   if (secret === undefined) return 'none';
   if (method !== undefined && method !== 'none' && (authMethods.length === 0 || authMethods.includes(method))) return method;

@@ -52,8 +52,8 @@ export async function replaceCredential(app: App, given: Credential | undefined)
     return;
   }
   if (credential.source) {
-    const client = credential.source.kind === 'oauth' ? credential.source.client : undefined;
-    const what = await askChoice<'source' | 'again' | 'value' | 'client'>(
+    const { client, identityProvider } = credential.source.kind === 'oauth' ? credential.source : {};
+    const what = await askChoice<'source' | 'again' | 'value' | 'client' | 'identity'>(
       single(`Culvert: Replace ${credential.name}`),
       `It comes from the ${describeSource(credential.source)}.`,
       [
@@ -61,13 +61,22 @@ export async function replaceCredential(app: App, given: Credential | undefined)
         ...(client
           ? [{ label: '$(key) Enter another secret or key for the client', description: client.id, value: 'client' as const }]
           : []),
+        ...(identityProvider
+          ? [
+              {
+                label: '$(organization) Enter another secret or key for the client at the identity provider',
+                description: identityProvider.clientId,
+                value: 'identity' as const,
+              },
+            ]
+          : []),
         { label: '$(plug) Let it come from elsewhere', value: 'source' },
         { label: '$(key) Enter a value', description: 'stored in the system’s keyring', value: 'value' },
       ],
     );
     if (what.kind !== 'value') return;
-    if (what.value === 'client') {
-      await replaced(app, await replaceClientSecret(app, credential));
+    if (what.value === 'client' || what.value === 'identity') {
+      await replaced(app, await replaceClientSecret(app, credential, what.value));
       return;
     }
     if (what.value !== 'value') {

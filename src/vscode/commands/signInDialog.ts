@@ -2,8 +2,9 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:cry
 import * as vscode from 'vscode';
 import type { Credential } from '../../credentials/credential.ts';
 import { OAuthFailure } from '../../credentials/oauth/failure.ts';
+import type { IdentityEndpoint } from '../../credentials/oauth/identityProvider.ts';
 import { scopesOf } from '../../credentials/oauth/settings.ts';
-import { stateSecret, typedClient, type TypedClient } from '../../credentials/oauth/state.ts';
+import { stateSecret, typedState, type TypedClient } from '../../credentials/oauth/state.ts';
 import { keptFor } from '../../credentials/oauth/tokenKeeper.ts';
 import { Secret } from '../../credentials/secret.ts';
 import type { App } from '../app.ts';
@@ -19,9 +20,11 @@ import {
   refuseRedirect,
   refuseSecret,
   setupOf,
+  signInDraftOf,
   type Algorithm,
   type Grant,
   type Proof,
+  type ProofDraft,
   type SignInDraft,
   type SignInSetup,
 } from './signInSetup.ts';
@@ -102,7 +105,7 @@ function asksFor(app: App, place: StepPlace, target: URL, draft: SignInDraft, gr
     case 'code':
       return [...clientAsks(place, draft, ''), scopes];
     case 'client-credentials':
-      return [issuer, client, ...proofAsks(place, draft, ['secret', 'key']), scopes];
+      return [issuer, client, ...proofAsks(place, draft, ['secret', 'key'], atServer(typed)), scopes];
     case 'workload':
       return [
         issuer,
@@ -116,24 +119,42 @@ function asksFor(app: App, place: StepPlace, target: URL, draft: SignInDraft, gr
           refuseAddress(text, target),
         ),
         line(place, typed, 'providerClient', 'The client id that the ID token was given for.', 'culvert', needed),
-        async () => {
-          typed['providerEndpoint'] ||= (await identityEndpoint(app, target, typed['provider'] ?? '')) ?? '';
-          return line(
-            place,
-            typed,
-            'providerEndpoint',
-            'Where the identity provider gives tokens. The ID token goes there only.',
-            'https://id.example.com/oauth2/token',
-            (text) => refuseAddress(text, target),
-          )();
-        },
+        endpointAsk(app, place, target, draft),
+        ...proofAsks(place, (draft.atProvider ??= {}), ['none', 'secret', 'key'], atProvider(typed)),
         assertionAsk(place, draft, 'Where does the ID token come from?'),
         issuer,
         client,
-        ...proofAsks(place, draft, ['none', 'secret', 'key']),
+        ...proofAsks(place, draft, ['none', 'secret', 'key'], atServer(typed)),
         scopes,
       ];
   }
+}
+
+/** Where the company’s identity provider gives tokens: as it says, and as the user has it. */
+function endpointAsk(app: App, place: StepPlace, target: URL, draft: SignInDraft): Ask {
+  const { typed } = draft;
+  let asked: string | undefined;
+  return async () => {
+    const provider = typed['provider'] ?? '';
+    const before = draft.foundProvider;
+    if (before?.provider !== provider && asked !== provider) {
+      asked = provider;
+      // What one provider said holds for no other.
+      if (typed['providerEndpoint'] === before?.tokenEndpoint) typed['providerEndpoint'] = '';
+      const found = await identityEndpoint(app, target, provider);
+      if (found) draft.foundProvider = { provider, ...found };
+      else delete draft.foundProvider;
+      typed['providerEndpoint'] ||= found?.tokenEndpoint ?? '';
+    }
+    return line(
+      place,
+      typed,
+      'providerEndpoint',
+      'Where the identity provider gives tokens. The ID token goes there only.',
+      'https://id.example.com/oauth2/token',
+      (text) => refuseAddress(text, target),
+    )();
+  };
 }
 
 /** A client for the browser: where it comes back to, its id, and how it shows who it is. */
@@ -155,7 +176,7 @@ function clientAsks(place: StepPlace, draft: SignInDraft, why: string): readonly
       )();
     },
     line(place, typed, 'client', 'The client id, as the authorization server gave it.', 'culvert-desktop', needed),
-    ...proofAsks(place, draft, ['none', 'secret', 'key']),
+    ...proofAsks(place, draft, ['none', 'secret', 'key'], atServer(typed)),
   ];
 }
 
@@ -165,12 +186,38 @@ const PROOFS: Readonly<Record<Proof, Choice<Proof>>> = {
   key: { label: 'With a private key', description: 'private_key_jwt; stored in the system’s keyring', value: 'key' },
 };
 
-function proofAsks(place: StepPlace, draft: SignInDraft, allowed: readonly Proof[]): readonly Ask[] {
+/** Who is shown it, in words, and where it goes. */
+interface Shown {
+  readonly question: string;
+  readonly secret: string;
+  readonly register: string;
+  readonly address: () => string | undefined;
+}
+
+function atServer(typed: SignInDraft['typed']): Shown {
+  return {
+    question: 'How does the client show who it is?',
+    secret: 'The client secret. It is stored in the system’s keyring and sent to the authorization server only.',
+    register: 'at the authorization server',
+    address: () => typed['issuer'],
+  };
+}
+
+function atProvider(typed: SignInDraft['typed']): Shown {
+  return {
+    question: 'How does the client show the identity provider who it is?',
+    secret: 'The client’s secret at the identity provider. It is stored in the system’s keyring and sent to its token endpoint only.',
+    register: 'at the identity provider',
+    address: () => typed['providerEndpoint'],
+  };
+}
+
+function proofAsks(place: StepPlace, draft: ProofDraft, allowed: readonly Proof[], shown: Shown): readonly Ask[] {
   return [
     async () => {
       const result = await askChoice(
         place,
-        'How does the client show who it is?',
+        shown.question,
         allowed.map((proof) => PROOFS[proof]),
         draft.proof,
       );
@@ -178,16 +225,16 @@ function proofAsks(place: StepPlace, draft: SignInDraft, allowed: readonly Proof
       return result;
     },
     async () => {
-      if (draft.proof === 'secret') return askSecret(place, draft);
-      return draft.proof === 'key' ? askKey(place, draft) : SKIP;
+      if (draft.proof === 'secret') return askSecret(place, draft, shown);
+      return draft.proof === 'key' ? askKey(place, draft, shown) : SKIP;
     },
   ];
 }
 
-async function askSecret(place: StepPlace, draft: SignInDraft): Promise<StepResult<unknown>> {
-  const kept = mayKeep(draft) ? draft.secret : undefined;
+async function askSecret(place: StepPlace, draft: ProofDraft, { secret, address }: Shown): Promise<StepResult<unknown>> {
+  const kept = mayKeep(draft, address()) ? draft.secret : undefined;
   const result = await askText(place, {
-    prompt: `The client secret. It is stored in the system’s keyring and sent to the authorization server only.${kept ? ' Leave empty to keep what you entered before.' : ''}`,
+    prompt: `${secret}${kept ? ' Leave empty to keep what you entered before.' : ''}`,
     placeholder: kept ? 'entered' : 'paste it here',
     password: true,
     validate: (value) => (kept && value === '' ? undefined : refuseSecret(value)),
@@ -199,34 +246,32 @@ async function askSecret(place: StepPlace, draft: SignInDraft): Promise<StepResu
   return result;
 }
 
-async function askKey(place: StepPlace, draft: SignInDraft): Promise<StepResult<unknown>> {
-  const kept = mayKeep(draft) && draft.key !== undefined;
+async function askKey(place: StepPlace, draft: ProofDraft, shown: Shown): Promise<StepResult<unknown>> {
+  const kept = mayKeep(draft, shown.address()) && draft.key !== undefined;
   const result = await askChoice<'keep' | 'make' | 'file'>(place, 'Which private key?', [
     ...(kept ? [{ label: '$(check) The one from before', value: 'keep' as const }] : []),
     { label: '$(sparkle) One that is made now', description: 'you register its public half, which is shown', value: 'make' },
     { label: '$(file) One from a file', description: 'PEM; Culvert keeps a copy, delete the file then', value: 'file' },
   ]);
   if (result.kind !== 'value' || result.value === 'keep') return result;
-  const key = result.value === 'make' ? await makeKey() : await keyFromFile();
-  if (!key) return askKey(place, draft);
+  const key = result.value === 'make' ? await makeKey(shown) : await keyFromFile();
+  if (!key) return askKey(place, draft, shown);
   draft.key = key;
   delete draft.storedFor;
   return result;
 }
 
 /** Makes a key for signing (ES256) and shows its public half as a JSON Web Key Set (RFC 7517), as authorization servers take it. */
-async function makeKey(): Promise<NonNullable<SignInDraft['key']>> {
+async function makeKey({ register }: Shown): Promise<NonNullable<ProofDraft['key']>> {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const set = { keys: [{ ...publicKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig' }] };
   const document = await vscode.workspace.openTextDocument({ content: JSON.stringify(set, null, 2), language: 'json' });
   await vscode.window.showTextDocument(document, { preserveFocus: true });
-  void vscode.window.showInformationMessage(
-    'Register this public key for the client at the authorization server. The private key stays in the keyring.',
-  );
+  void vscode.window.showInformationMessage(`Register this public key for the client ${register}. The private key stays in the keyring.`);
   return { secret: new Secret(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string), algorithm: 'ES256' };
 }
 
-async function keyFromFile(): Promise<SignInDraft['key']> {
+async function keyFromFile(): Promise<ProofDraft['key']> {
   const text = await readPem('Private Key of the Client', 'key');
   if (text === undefined) return undefined;
   try {
@@ -256,26 +301,29 @@ function assertionAsk(place: StepPlace, draft: SignInDraft, question: string): A
   };
 }
 
-/** Asks for another secret or key of a client that signs in by itself; its next token is asked for with it. */
-export async function replaceClientSecret({ core }: App, { id, name, origins, source }: Credential): Promise<Credential | undefined> {
-  if (source?.kind !== 'oauth' || !source.client) return undefined;
-  const { client, issuer } = source;
-  const draft: SignInDraft = { typed: { client: client.id, ...(issuer === undefined ? {} : { issuer }) } };
+/**
+ * Asks for another secret or key of a client that signs in by itself, at the authorization server or at the company’s identity provider; its
+ * next token is asked for with it. The other one stays.
+ */
+export async function replaceClientSecret(
+  app: App,
+  { id, name, origins, source }: Credential,
+  whose: 'client' | 'identity',
+): Promise<Credential | undefined> {
+  if (source?.kind !== 'oauth' || source.grant === 'code') return undefined;
+  const before = await signInDraftOf(app, id);
+  const entered: ProofDraft = {};
   const place = { ...single(`Culvert: Replace ${name}`), canGoBack: true };
-  if ((await inOrder(...proofAsks(place, draft, ['secret', 'key']))) !== 'done') return undefined;
-  const { settings, secret } = setupOf(draft, source.grant);
-  if (!settings.client || !secret) return undefined;
-  const { id: clientId, redirectPath, redirectPort } = client;
-  const { method, algorithm } = settings.client;
-  const next = {
-    id: clientId,
-    ...(method === undefined ? {} : { method }),
-    ...(algorithm === undefined ? {} : { algorithm }),
-    ...(redirectPath === undefined ? {} : { redirectPath }),
-    ...(redirectPort === undefined ? {} : { redirectPort }),
-  };
-  const state = typedClient(next, issuer, secret.expose());
-  return core.credentials.replaceSource(id, { ...source, client: next }, { secret: stateSecret(state), origins: origins.map(keptFor) });
+  const shown = whose === 'client' ? atServer(before.typed) : atProvider(before.typed);
+  if ((await inOrder(...proofAsks(place, entered, ['secret', 'key'], shown))) !== 'done') return undefined;
+  const { settings, ...secrets } = setupOf(
+    whose === 'client' ? { ...before, ...entered } : { ...before, atProvider: entered },
+    source.grant,
+  );
+  const state = typedState(settings, secrets);
+  if (!state) return undefined;
+  const next = { ...settings, ...(source.assertion === undefined ? {} : { assertion: source.assertion }) };
+  return app.core.credentials.replaceSource(id, next, { secret: stateSecret(state), origins: origins.map(keptFor) });
 }
 
 /** What the server names, to be looked at before anything goes there; nothing if it can’t be found out. */
@@ -283,13 +331,13 @@ function namedBy(app: App, target: URL): Promise<string | undefined> {
   return found(`Culvert: asking ${target.host} how to sign in…`, (signal) => app.core.signIns.namedBy(target, signal));
 }
 
-function identityEndpoint(app: App, target: URL, issuer: string): Promise<string | undefined> {
+function identityEndpoint(app: App, target: URL, issuer: string): Promise<IdentityEndpoint | undefined> {
   return found('Culvert: asking the identity provider where it gives tokens…', (signal) =>
     app.core.signIns.identityEndpoint(target, issuer, signal),
   );
 }
 
-async function found(title: string, ask: (signal: AbortSignal) => Promise<string>): Promise<string | undefined> {
+async function found<T>(title: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
   return vscode.window.withProgress(
     { location: vscode.ProgressLocation.Notification, title, cancellable: true },
     async (_progress, token) => {

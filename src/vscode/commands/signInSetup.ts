@@ -1,3 +1,4 @@
+import type { IdentityEndpoint } from '../../credentials/oauth/identityProvider.ts';
 import { OAuthSettings, scopesOf } from '../../credentials/oauth/settings.ts';
 import { isLoopback, isPlain } from '../../credentials/oauth/wire.ts';
 import type { Secret } from '../../credentials/secret.ts';
@@ -13,21 +14,31 @@ export type Grant = OAuthSettings['grant'];
 /** What a client’s key signs with. */
 export type Algorithm = NonNullable<NonNullable<OAuthSettings['client']>['algorithm']>;
 
+type IdentityProvider = NonNullable<OAuthSettings['identityProvider']>;
+
 /** How a client shows who it is. */
 export type Proof = 'none' | 'secret' | 'key';
 
-/** How tokens are had, as the dialog gathers it. Changed in place, so that nothing typed is lost when steps go back. */
-export interface SignInDraft {
-  grant?: Grant;
-  /** Texts by name: `issuer`, `client`, `redirect`, `scopes`, `provider`, `providerClient`, `providerEndpoint`. */
-  readonly typed: Record<string, string>;
+/** How a client shows who it is, as the dialog gathers it. */
+export interface ProofDraft {
   proof?: Proof;
   secret?: Secret;
   key?: { readonly secret: Secret; readonly algorithm: Algorithm };
+  /** The address for which a secret that is stored was entered: it goes to no other. */
+  storedFor?: string;
+}
+
+/** How tokens are had, as the dialog gathers it. Changed in place, so that nothing typed is lost when steps go back. */
+export interface SignInDraft extends ProofDraft {
+  grant?: Grant;
+  /** Texts by name: `issuer`, `client`, `redirect`, `scopes`, `provider`, `providerClient`, `providerEndpoint`. */
+  readonly typed: Record<string, string>;
+  /** The client at the company’s identity provider. */
+  atProvider?: ProofDraft;
+  /** What the identity provider said of itself. */
+  foundProvider?: { readonly provider: string } & IdentityEndpoint;
   /** Where the token comes from that is exchanged. */
   assertion?: SourceDraft;
-  /** The authorization server for which a secret that is stored was entered: it goes to no other. */
-  storedFor?: string;
 }
 
 /** What came of the dialog. */
@@ -35,22 +46,25 @@ export interface SignInSetup {
   readonly settings: OAuthSettings;
   /** Secret or private key of `settings.client`. */
   readonly secret?: Secret;
+  /** The same of the client at `settings.identityProvider`. */
+  readonly identitySecret?: Secret;
   /** Where the token comes from that is exchanged, and the origin that it is bound to. */
   readonly assertion?: { readonly source: SourceDraft; readonly origin: string };
 }
 
-/** Whether what is stored may go where the draft leads. */
-export function mayKeep({ storedFor, typed }: SignInDraft): boolean {
-  return storedFor === undefined || storedFor === (typed['issuer'] ?? storedFor);
+/** Whether what is stored may go where the draft leads; `undefined` if nobody knows yet. */
+export function mayKeep({ storedFor }: ProofDraft, address: string | undefined): boolean {
+  return storedFor === undefined || storedFor === (address ?? storedFor);
 }
 
 /** What was gathered, as it is stored. */
-export function setupOf({ typed, proof = 'none', secret, key, assertion, storedFor }: SignInDraft, grant: Grant): SignInSetup {
+export function setupOf(draft: SignInDraft, grant: Grant): SignInSetup {
+  const { typed, proof = 'none', secret, key, assertion, storedFor } = draft;
   const id = typed['client'] ?? '';
   const redirect = grant === 'code' && typed['redirect'] !== undefined ? new URL(typed['redirect']) : undefined;
   const loopback = redirect?.protocol === 'http:' && redirect.hostname === '127.0.0.1' ? redirect : undefined;
   const proven = grant === 'workload' ? 'none' : proof;
-  const chosen = proven === 'secret' ? secret : proven === 'key' ? key?.secret : undefined;
+  const chosen = chosenOf({ proof: proven, ...(secret ? { secret } : {}), ...(key ? { key } : {}) });
   const scopes = scopesOf(typed['scopes']);
   const settings = OAuthSettings.parse({
     kind: 'oauth',
@@ -69,14 +83,49 @@ export function setupOf({ typed, proof = 'none', secret, key, assertion, storedF
         }),
     ...(scopes.length === 0 ? {} : { scopes }),
     ...(grant === 'enterprise'
-      ? { identityProvider: { issuer: typed['provider'], clientId: typed['providerClient'], tokenEndpoint: typed['providerEndpoint'] } }
+      ? {
+          identityProvider: {
+            issuer: typed['provider'],
+            clientId: typed['providerClient'],
+            ...(typed['providerEndpoint'] === '' ? {} : { tokenEndpoint: typed['providerEndpoint'] }),
+            ...methodAtProvider(draft),
+          },
+        }
       : {}),
   });
+  const identitySecret = grant === 'enterprise' ? chosenOf(draft.atProvider) : undefined;
   const proofOrigin = grant === 'enterprise' ? typed['providerEndpoint'] : grant === 'workload' ? typed['issuer'] : undefined;
   return {
     settings,
     ...(chosen ? { secret: chosen } : {}),
+    ...(identitySecret ? { identitySecret } : {}),
     ...(proofOrigin !== undefined && assertion ? { assertion: { source: assertion, origin: new URL(proofOrigin).origin } } : {}),
+  };
+}
+
+function chosenOf({ proof, secret, key }: ProofDraft = {}): Secret | undefined {
+  return proof === 'secret' ? secret : proof === 'key' ? key?.secret : undefined;
+}
+
+/** How the client authenticates at the identity provider: a secret in the body only where it takes it in no header (RFC 6749, 2.3.1). */
+function methodAtProvider({ typed, atProvider, foundProvider }: SignInDraft): Pick<IdentityProvider, 'method' | 'algorithm'> {
+  if (!chosenOf(atProvider)) return {};
+  if (atProvider?.proof === 'key' && atProvider.key) return { method: 'private_key_jwt', algorithm: atProvider.key.algorithm };
+  const methods = foundProvider?.tokenEndpoint === typed['providerEndpoint'] ? (foundProvider?.authMethods ?? []) : [];
+  const inBody = methods.includes('client_secret_post') && !methods.includes('client_secret_basic');
+  return { method: inBody ? 'client_secret_post' : 'client_secret_basic' };
+}
+
+/** What a stored client shows. */
+function proofOf(
+  { method, algorithm }: Pick<IdentityProvider, 'method' | 'algorithm'>,
+  secret: Secret | undefined,
+  storedFor: string | undefined,
+): ProofDraft {
+  if (!secret) return { proof: 'none' };
+  return {
+    ...(method === 'private_key_jwt' ? { proof: 'key', key: { secret, algorithm: algorithm ?? 'ES256' } } : { proof: 'secret', secret }),
+    ...(storedFor === undefined ? {} : { storedFor }),
   };
 }
 
@@ -85,7 +134,7 @@ export async function signInDraftOf({ core }: App, id: string): Promise<SignInDr
   const credential = core.credentials.get(id);
   if (credential?.source?.kind !== 'oauth') return { typed: {} };
   const { grant, issuer, client, scopes, identityProvider, assertion } = credential.source;
-  const secret = client && (await core.signIns.clientSecretOf(credential));
+  const { secret, identitySecret } = await core.signIns.secretsOf(credential);
   const proof = assertion === undefined ? undefined : core.credentials.get(assertion)?.source;
   const { redirectPath = '/callback', redirectPort } = client ?? {};
   return {
@@ -104,11 +153,19 @@ export async function signInDraftOf({ core }: App, id: string): Promise<SignInDr
           }
         : {}),
     },
-    proof: secret ? (client.method === 'private_key_jwt' ? 'key' : 'secret') : 'none',
-    ...(secret && client.method === 'private_key_jwt' ? { key: { secret, algorithm: client.algorithm ?? 'ES256' } } : {}),
-    ...(secret && client.method !== 'private_key_jwt' ? { secret } : {}),
+    ...proofOf(client ?? {}, client && secret, issuer),
+    ...(identityProvider ? providerDraft(identityProvider, identitySecret) : {}),
     ...(proof ? { assertion: { spec: proof } } : {}),
-    ...(secret && issuer !== undefined ? { storedFor: issuer } : {}),
+  };
+}
+
+function providerDraft(provider: IdentityProvider, secret: Secret | undefined): Pick<SignInDraft, 'atProvider' | 'foundProvider'> {
+  const { issuer, tokenEndpoint, method } = provider;
+  return {
+    atProvider: proofOf(provider, secret, tokenEndpoint),
+    ...(tokenEndpoint === undefined || method === undefined
+      ? {}
+      : { foundProvider: { provider: issuer, tokenEndpoint, authMethods: [method] } }),
   };
 }
 

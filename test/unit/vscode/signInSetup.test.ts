@@ -34,8 +34,9 @@ describe('how a sign-in is set up', () => {
 
   it('sends a stored secret nowhere but where it was entered for', () => {
     const stored = draft({ storedFor: ISSUER });
-    assert.equal(mayKeep(stored), true);
-    assert.equal(mayKeep({ ...stored, typed: { ...stored.typed, issuer: 'https://other.example' } }), false);
+    assert.equal(mayKeep(stored, ISSUER), true);
+    assert.equal(mayKeep(stored, undefined), true);
+    assert.equal(mayKeep(stored, 'https://other.example'), false);
     // By browser the server names the authorization server: only this one will do then.
     assert.equal(setupOf(stored, 'code').settings.issuer, ISSUER);
     assert.equal(setupOf(draft(), 'code').settings.issuer, undefined);
@@ -49,6 +50,32 @@ describe('how a sign-in is set up', () => {
     assert.equal(setupOf(enterprise, 'enterprise').assertion?.origin, 'https://tokens.example.com');
     assert.equal(setupOf(enterprise, 'client-credentials').assertion, undefined);
     assert.equal(setupOf(draft({ assertion }), 'workload').secret, undefined, 'a workload shows nothing but its token');
+  });
+
+  it('keeps the secret of the client at the identity provider apart, with how that wants it shown', () => {
+    const tokenEndpoint = 'https://id.example.com/token';
+    const typed = { ...draft().typed, provider: 'https://id.example.com', providerClient: 'c', providerEndpoint: tokenEndpoint };
+    const atProvider = { proof: 'secret', secret: new Secret(madeUpSecret('identity')) } as const;
+    const company = (more: Partial<SignInDraft>) => setupOf(draft({ typed, ...more }), 'enterprise');
+    assert.equal(company({}).settings.identityProvider?.method, undefined);
+    assert.equal(company({ atProvider: { ...atProvider, proof: 'none' } }).identitySecret, undefined);
+    const setup = company({ atProvider });
+    assert.equal(setup.identitySecret, atProvider.secret);
+    assert.equal(setup.secret, secret);
+    assert.deepEqual(setup.settings.identityProvider, {
+      issuer: 'https://id.example.com',
+      clientId: 'c',
+      tokenEndpoint,
+      method: 'client_secret_basic',
+    });
+    const found = { provider: 'https://id.example.com', tokenEndpoint, authMethods: ['client_secret_post', 'private_key_jwt'] };
+    const methodOf = (more: Partial<SignInDraft>) => company(more).settings.identityProvider?.method;
+    assert.equal(methodOf({ atProvider, foundProvider: found }), 'client_secret_post');
+    assert.equal(methodOf({ atProvider, foundProvider: { ...found, tokenEndpoint: 'https://id.example.com/v1' } }), 'client_secret_basic');
+    const key = { secret: new Secret(madeUpSecret('key')), algorithm: 'RS256' } as const;
+    const signing = company({ atProvider: { proof: 'key', key } });
+    assert.deepEqual([signing.identitySecret, signing.settings.identityProvider?.algorithm], [key.secret, 'RS256']);
+    assert.equal(setupOf(draft({ typed, atProvider }), 'client-credentials').identitySecret, undefined);
   });
 
   it('refuses addresses that a secret must not go to', () => {
