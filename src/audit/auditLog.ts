@@ -7,10 +7,9 @@ import type { Database } from '../store/database.ts';
 import { entryHash, type Head } from './chain.ts';
 import { BEAT_MS } from './chainMemory.ts';
 import type { Checkpoints } from './checkpoints.ts';
+import { INSERT, IntentJournal, adoptJournals, type Link } from './intentJournal.ts';
 import { entryOf, type Act, type Entry, type Intent, type Outcome } from './record.ts';
 import { verifyRecord, type Verification } from './verification.ts';
-
-const INSERT = 'INSERT INTO audit (chain, n, at, kind, exchange, server, tool, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)';
 
 /** A call as the activity view shows it: its intent, and its outcome once there is one. */
 export interface Activity {
@@ -27,6 +26,8 @@ const OUTCOME_DELAY_MS = 20;
 const OUTCOMES_AT_ONCE = 16;
 /** Outcomes that may wait while the database can't be written; the oldest are given up beyond that. */
 const MAX_WAITING_OUTCOMES = 10_000;
+/** How long after the database was written it counts as one that can be, milliseconds. */
+const RECENT_MS = 50;
 
 /** Entries behind the asked-for page that are looked through for outcomes of its calls. */
 const OUTCOME_DISTANCE = 5_000;
@@ -45,8 +46,8 @@ interface Waiting {
 
 /**
  * The record. Entries are only ever added; each window writes one chain, in which every entry's hash covers the one before it. An
- * intent is in the file before {@link open} resolves; intents of one turn of the event loop share a transaction, and so do outcomes of
- * some milliseconds.
+ * intent is in the file before {@link open} resolves: in the database, or, while outcomes are gathered, in the journal beside it, from where
+ * it goes along with them. Intents of one turn of the event loop share a transaction, and so do outcomes of some milliseconds.
  */
 export class AuditLog implements Disposable {
   readonly chain = newId('chain');
@@ -58,8 +59,16 @@ export class AuditLog implements Disposable {
   #outcomes: Waiting[] = [];
   #outcomeTimer: Disposable | undefined;
   #beat: Disposable | undefined;
+  /** The last entry of the chain. */
   #n = 0;
   #head = '';
+  /** The last entry that is in the database. */
+  #written: Head = { n: 0, hash: '' };
+  readonly #journal: IntentJournal;
+  /** What stands in the journal and not in the database yet. */
+  #ahead: Link[] = [];
+  /** When the database was last written, or undefined if that failed since; monotonic clock, milliseconds. */
+  #wroteAt: number | undefined;
   #stopped = false;
   /** Whether the chain is known outside the database; without a memory there is nobody to know it. */
   #begun: boolean;
@@ -75,6 +84,7 @@ export class AuditLog implements Disposable {
     this.#clock = clock;
     this.#checkpoints = checkpoints;
     this.#begun = !checkpoints.memory.works;
+    this.#journal = new IntentJournal(db.path, this.chain);
   }
 
   /**
@@ -93,7 +103,7 @@ export class AuditLog implements Disposable {
     if (!this.#wroteThisTurn && !this.#busy) {
       this.#wroteThisTurn = true;
       setImmediate(() => (this.#wroteThisTurn = false));
-      this.#write([entry]);
+      this.#keep([entry]);
       return undefined;
     }
     return new Promise<void>((resolve, reject) => {
@@ -121,7 +131,7 @@ export class AuditLog implements Disposable {
   /** Writes what waits. Throws StoreError if it can't be written; then it goes on waiting. */
   flush(): void {
     const waiting = this.#takeOutcomes();
-    if (waiting.length > 0) this.#write(waiting);
+    if (waiting.length > 0 || this.#ahead.length > 0) this.#write(waiting);
   }
 
   /**
@@ -210,6 +220,7 @@ export class AuditLog implements Disposable {
    * keyring can't be written; then {@link open} rejects until it can.
    */
   async begin(): Promise<void> {
+    this.#adopt();
     this.#beatLater();
     await this.#beatNow();
   }
@@ -219,21 +230,22 @@ export class AuditLog implements Disposable {
     this.#begun = true;
   }
 
-  /** How far this window's chain is in the file. */
+  /** How far this window's chain is in the database. */
   get head(): Head {
-    return { n: this.#n, hash: this.#head };
+    return this.#written;
   }
 
   /** Signs the chain of this window and what windows left that are gone. Called on a schedule and at the end. */
   async checkpoint(): Promise<void> {
     this.#tryFlush();
+    this.#adopt();
     await this.#checkpoints.sign(this.chain, this.head);
   }
 
   /** Signs the record and lets the memory outside the database go: the last thing a window does. Nothing is written afterwards. */
   async end(): Promise<void> {
     this.flush();
-    this.#stopped = true;
+    this.#stop();
     this.#beat?.dispose();
     await this.#checkpoints.sign(this.chain, this.head);
     await this.#checkpoints.memory.forget([this.chain]);
@@ -245,6 +257,7 @@ export class AuditLog implements Disposable {
    */
   async verify(signal?: StopSignal, onProgress?: (done: number) => void): Promise<Verification> {
     this.#tryFlush();
+    this.#adopt();
     return verifyRecord({
       path: this.#db.path,
       checkpoints: this.#checkpoints,
@@ -258,8 +271,22 @@ export class AuditLog implements Disposable {
     this.#tryFlush();
     this.#outcomeTimer?.dispose();
     this.#beat?.dispose();
-    this.#stopped = true;
+    this.#stop();
     this.#appended.dispose();
+  }
+
+  #stop(): void {
+    this.#stopped = true;
+    this.#journal.close();
+  }
+
+  /** Takes in what windows that crashed left in their journals. What can't be taken in now stays there. */
+  #adopt(): void {
+    try {
+      adoptJournals(this.#db);
+    } catch {
+      // The database is locked or can't be read: whatever is done with it next says so.
+    }
   }
 
   /** The memory is told also while nothing happens: silence means that a window is gone. */
@@ -292,7 +319,7 @@ export class AuditLog implements Disposable {
     this.#busy = intents.length > 1;
     try {
       // Without the outcomes that wait: nobody waits for those.
-      this.#write(intents.map(({ entry }) => entry));
+      this.#keep(intents.map(({ entry }) => entry));
     } catch (error) {
       for (const intent of intents) intent.reject(error);
       return;
@@ -304,30 +331,66 @@ export class AuditLog implements Disposable {
     return { kind, exchange, server, tool, value, at: this.#clock.now() };
   }
 
-  /** All or nothing; outcomes that could not be written wait again. */
+  /** Makes intents safe from a crash, all or none: in the journal where they would be written by themselves while others gather. */
+  #keep(entries: readonly Waiting[]): void {
+    // Only where the database could be written a moment ago: if it can't, nothing is let through, though the journal could hold it.
+    const couldWrite = this.#wroteAt !== undefined && this.#clock.monotonic() - this.#wroteAt < RECENT_MS;
+    if (this.#outcomeTimer === undefined || !couldWrite || this.#stopped) {
+      this.#write(entries);
+      return;
+    }
+    const { links, n, head } = this.#chained(entries);
+    this.#journal.append(links);
+    this.#ahead.push(...links);
+    this.#n = n;
+    this.#head = head;
+  }
+
+  /** All or nothing, behind what stands in the journal; outcomes that could not be written wait again. */
   #write(entries: readonly Waiting[]): void {
     if (this.#stopped)
       throw new StoreError('CULVERT_STORE_CLOSED', 'The record is closed; nothing more is let through. Reload the window.');
     // What can't be written waits on without what it is made of.
     for (const entry of entries) entry.value = typeof entry.value === 'function' ? entry.value() : entry.value;
-    let n = this.#n;
-    let head = this.#head;
+    const { links, n, head } = this.#chained(entries);
+    const ahead = this.#ahead;
     const insert = () => {
-      for (const { kind, exchange, server, tool, value, at } of entries) {
-        const body = JSON.stringify(value);
-        head = entryHash(head, this.chain, ++n, at, kind, exchange, body);
-        this.#db.run(INSERT, this.chain, n, at, kind, exchange, server, tool, body, head);
-      }
+      for (const link of ahead) this.#insert(link);
+      for (const link of links) this.#insert(link);
     };
     try {
-      if (entries.length === 1) insert();
+      if (links.length + ahead.length === 1) insert();
       else this.#db.transaction(insert);
     } catch (error) {
+      this.#wroteAt = undefined;
       this.#outcomes.unshift(...entries.filter((e) => e.kind === 'outcome'));
       throw error;
     }
+    this.#wroteAt = this.#clock.monotonic();
     this.#n = n;
     this.#head = head;
+    this.#written = { n, hash: head };
+    if (ahead.length > 0) {
+      this.#ahead = [];
+      this.#journal.clear();
+    }
     this.#appended.fire(undefined);
+  }
+
+  /** Entries as the next links of the chain, and what its end is with them. */
+  #chained(entries: readonly Waiting[]): { readonly links: readonly Link[]; readonly n: number; readonly head: string } {
+    let n = this.#n;
+    let head = this.#head;
+    const links: Link[] = [];
+    for (const { kind, exchange, server, tool, value, at } of entries) {
+      const body = JSON.stringify(value);
+      head = entryHash(head, this.chain, ++n, at, kind, exchange, body);
+      links.push({ n, at, kind, exchange, server, tool, body, hash: head });
+    }
+    return { links, n, head };
+  }
+
+  #insert({ n, at, kind, exchange, server, tool, body, hash }: Link): void {
+    this.#db.run(INSERT, this.chain, n, at, kind, exchange, server, tool, body, hash);
   }
 }

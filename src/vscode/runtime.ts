@@ -13,6 +13,7 @@ import { Tunnel } from '../tunnel/tunnel.ts';
 import { currentWorkspace, loggerOf, secretStoreOf, setContext, settings } from './adapters.ts';
 import type { App } from './app.ts';
 import { ApprovalPrompt } from './approvalPrompt.ts';
+import { journalsOf } from '../audit/intentJournal.ts';
 import { keepRecord } from './audit/commands.ts';
 import { registerCommands } from './commands/index.ts';
 import { watchRecord } from './commands/explain.ts';
@@ -302,6 +303,7 @@ export class Runtime implements vscode.Disposable {
     this.#close();
     for (const suffix of ['', '-wal', '-shm', '.index', '.index-wal', '.index-shm'])
       if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+    for (const journal of journalsOf(path)) renameSync(journal, aside + journal.slice(path.length));
     await this.start();
   }
 

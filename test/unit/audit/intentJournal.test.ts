@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AuditLog } from '../../../src/audit/auditLog.ts';
+import { Checkpoints, newSigningKey } from '../../../src/audit/checkpoints.ts';
+import { adoptJournals, journalsOf } from '../../../src/audit/intentJournal.ts';
+import { StoreError } from '../../../src/common/errors.ts';
+import { Bench } from '../../support/database.ts';
+import { ManualClock } from '../../support/manualClock.ts';
+import { intent, outcome } from './samples.ts';
+
+describe('intent journal', () => {
+  let bench: Bench;
+  let clock: ManualClock;
+  let signingKey: string;
+  let log: AuditLog;
+  const newLog = () => {
+    const db = bench.window();
+    const keeper = { get: async (name: string) => (name === 'signing-key' ? signingKey : undefined), set: async () => undefined };
+    return new AuditLog(db, clock, new Checkpoints(db, keeper, clock));
+  };
+  const stored = () => bench.outside.prepare('SELECT n, kind, exchange FROM audit ORDER BY seq').all();
+  const journal = () => journalsOf(bench.path)[0] ?? assert.fail('no journal');
+  /** One call that ended, and others that begin while its outcome waits. */
+  const gather = async (...exchanges: readonly string[]) => {
+    await log.open('ended', intent);
+    log.close('ended', outcome);
+    for (const exchange of exchanges) {
+      await new Promise(setImmediate);
+      await log.open(exchange, intent);
+    }
+  };
+
+  before(async () => {
+    signingKey = await newSigningKey();
+  });
+  beforeEach(() => {
+    bench = new Bench();
+    clock = new ManualClock();
+    log = newLog();
+  });
+  afterEach(() => bench.close());
+
+  it('has an intent from the moment it is written, and the database a moment later, in one chain', async () => {
+    await gather('a', 'b');
+    assert.equal(stored().length, 1);
+    const lines = readFileSync(journal(), 'utf8').split('\n');
+    assert.deepEqual([lines.length, lines[1]?.split('\t')[2], lines[2]?.split('\t')[2]], [4, 'a', 'b']);
+    clock.advance(20);
+    assert.deepEqual(
+      stored().map((row) => [row['n'], row['kind'], row['exchange']]),
+      [
+        [1, 'intent', 'ended'],
+        [2, 'intent', 'a'],
+        [3, 'intent', 'b'],
+        [4, 'outcome', 'ended'],
+      ],
+    );
+    assert.deepEqual((await log.verify()).problems, []);
+  });
+
+  it('is for the user alone', async function () {
+    if (process.platform === 'win32') this.skip();
+    await gather('a');
+    assert.equal(statSync(journal()).mode & 0o777, 0o600);
+  });
+
+  it('goes in front of what is written next', async () => {
+    await gather('a');
+    log.act({ act: 'paused', window: 'win-1' });
+    assert.deepEqual(
+      stored().map((row) => row['kind']),
+      ['intent', 'intent', 'outcome', 'act'],
+    );
+    assert.deepEqual((await log.verify()).problems, []);
+  });
+
+  it('is read with the rest', async () => {
+    await gather('a');
+    assert.deepEqual(
+      log.activities({ limit: 9 }).map((a) => [a.exchange, a.outcome?.result]),
+      [
+        ['a', undefined],
+        ['ended', 'ok'],
+      ],
+    );
+  });
+
+  it('is used again and again, and holds no entry twice', async () => {
+    for (let i = 0; i < 5; i++) {
+      await gather(`a-${i}`, `b-${i}`);
+      log.flush();
+    }
+    await gather('last');
+    assert.ok(statSync(journal()).size < 5_000);
+    clock.advance(20);
+    assert.equal(new Set(stored().map((row) => row['n'])).size, stored().length);
+    assert.deepEqual((await log.verify()).problems, []);
+  });
+
+  it('takes no intent while the database can’t be written, and keeps what it has until it can', async () => {
+    await gather('a');
+    bench.outside.exec(`CREATE TRIGGER no BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END`);
+    clock.advance(20);
+    await assert.rejects(async () => log.open('b', intent), StoreError);
+    log.close('a', outcome);
+    await new Promise(setImmediate);
+    await assert.rejects(async () => log.open('c', intent), StoreError);
+    bench.outside.exec('DROP TRIGGER no');
+    await log.open('d', intent);
+    assert.deepEqual(
+      stored().map((row) => [row['kind'], row['exchange']]),
+      [
+        ['intent', 'ended'],
+        ['intent', 'a'],
+        ['intent', 'd'],
+      ],
+    );
+    log.flush();
+    assert.deepEqual((await log.verify()).problems, []);
+  });
+
+  it('takes no intent where the database was not written lately: it may be that it can’t be', async () => {
+    await log.open('long', intent);
+    clock.advance(10_000);
+    bench.outside.exec(`CREATE TRIGGER no BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END`);
+    log.close('long', outcome);
+    await new Promise(setImmediate);
+    await assert.rejects(async () => log.open('next', intent), StoreError);
+  });
+
+  it('that can’t be written lets nothing through, and leaves no gap', async () => {
+    mkdirSync(`${bench.path}.intents-${log.chain}`);
+    await assert.rejects(gather('a'), StoreError);
+    clock.advance(100);
+    await log.open('b', intent);
+    log.flush();
+    assert.deepEqual((await log.verify()).problems, []);
+  });
+
+  it('is gone once its window has closed', async () => {
+    await gather('a');
+    log.dispose();
+    assert.deepEqual(journalsOf(bench.path), []);
+    assert.equal(stored().length, 3);
+  });
+
+  it('stays if the window closes while the database can’t be written', async () => {
+    await gather('a');
+    bench.outside.exec(`CREATE TRIGGER no BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END`);
+    log.dispose();
+    assert.ok(existsSync(journal()));
+  });
+
+  describe('of a window that was killed', () => {
+    /** A window that gathers three calls and is killed; its chain. */
+    const kill = async (): Promise<string> => {
+      const script = join(import.meta.dirname, '../../support/gatheringWindow.ts');
+      const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, bench.path], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      const exit = once(child, 'exit');
+      const [said] = (await Promise.race([once(child.stdout, 'data'), exit.then(() => assert.fail('It ended by itself.'))])) as [Buffer];
+      assert.equal(adoptJournals(bench.window()), 0, 'it still runs');
+      child.kill('SIGKILL');
+      await exit;
+      return said.toString().trim();
+    };
+    const entriesOf = (chain: string) =>
+      bench.outside
+        .prepare('SELECT exchange FROM audit WHERE chain = ? ORDER BY n')
+        .all(chain)
+        .map((row) => row['exchange']);
+
+    it('gets into the record with the next one that begins', async () => {
+      const chain = await kill();
+      assert.deepEqual(entriesOf(chain), ['x-0']);
+      await log.begin();
+      assert.deepEqual(entriesOf(chain), ['x-0', 'x-1', 'x-2', 'x-3']);
+      assert.deepEqual(journalsOf(bench.path), []);
+      assert.deepEqual((await log.verify()).problems, []);
+    });
+
+    it('gets there when the record is verified', async () => {
+      const chain = await kill();
+      assert.deepEqual((await log.verify()).problems, []);
+      assert.equal(entriesOf(chain).length, 4);
+    });
+
+    it('counts as far as it was written', async () => {
+      const chain = await kill();
+      const text = readFileSync(journal());
+      writeFileSync(journal(), text.subarray(0, text.length - 40));
+      adoptJournals(bench.window());
+      assert.deepEqual(entriesOf(chain), ['x-0', 'x-1', 'x-2']);
+      assert.deepEqual((await log.verify()).problems, []);
+    });
+
+    it('counts as far as the chain holds', async () => {
+      const chain = await kill();
+      writeFileSync(journal(), readFileSync(journal(), 'utf8').replace(/("requestBytes":)2\b/, '$19'));
+      adoptJournals(bench.window());
+      assert.deepEqual(entriesOf(chain), ['x-0', 'x-1']);
+      assert.deepEqual((await log.verify()).problems, []);
+    });
+
+    it('adds nothing that is in the record already', async () => {
+      const chain = await kill();
+      const [path, text] = [journal(), readFileSync(journal())];
+      adoptJournals(bench.window());
+      writeFileSync(path, text);
+      assert.equal(adoptJournals(bench.window()), 0);
+      assert.equal(entriesOf(chain).length, 4);
+    });
+
+    it('is left alone if the database is another one', async () => {
+      await kill();
+      bench.outside.exec('DELETE FROM audit');
+      assert.equal(adoptJournals(bench.window()), 0);
+      assert.equal(journalsOf(bench.path).length, 1);
+    });
+
+    it('does no harm if it is no journal', async () => {
+      writeFileSync(`${bench.path}.intents-chain-x`, 'something else\n\n1\t2\n');
+      assert.equal(adoptJournals(bench.window()), 0);
+      assert.deepEqual((await log.verify()).problems, []);
+    });
+  });
+});
