@@ -23,11 +23,11 @@ export interface Activity {
 /** An outcome waits at most this long for company before it is written, milliseconds. A crash in between leaves an intent without outcome. */
 const OUTCOME_DELAY_MS = 20;
 /** So many outcomes are written without waiting for more: some milliseconds of work. */
-const OUTCOMES_AT_ONCE = 16;
+const OUTCOMES_AT_ONCE = 32;
+/** From so many outcomes that wait on, intents go by the journal: calls come one upon the other. */
+const THICK = 6;
 /** Outcomes that may wait while the database can't be written; the oldest are given up beyond that. */
 const MAX_WAITING_OUTCOMES = 10_000;
-/** How long after the database was written it counts as one that can be, milliseconds. */
-const RECENT_MS = 50;
 
 /** Entries behind the asked-for page that are looked through for outcomes of its calls. */
 const OUTCOME_DISTANCE = 5_000;
@@ -67,8 +67,8 @@ export class AuditLog implements Disposable {
   readonly #journal: IntentJournal;
   /** What stands in the journal and not in the database yet. */
   #ahead: Link[] = [];
-  /** When the database was last written, or undefined if that failed since; monotonic clock, milliseconds. */
-  #wroteAt: number | undefined;
+  /** {@link Database.dataVersion} when this window last wrote; `undefined` if it could not. */
+  #version: number | undefined;
   #stopped = false;
   /** Whether the chain is known outside the database; without a memory there is nobody to know it. */
   #begun: boolean;
@@ -333,9 +333,10 @@ export class AuditLog implements Disposable {
 
   /** Makes intents safe from a crash, all or none: in the journal where they would be written by themselves while others gather. */
   #keep(entries: readonly Waiting[]): void {
-    // Only where the database could be written a moment ago: if it can't, nothing is let through, though the journal could hold it.
-    const couldWrite = this.#wroteAt !== undefined && this.#clock.monotonic() - this.#wroteAt < RECENT_MS;
-    if (this.#outcomeTimer === undefined || !couldWrite || this.#stopped) {
+    // Only where calls come one upon the other, and nobody else has changed the database since this window wrote it: one that can't be
+    // written lets nothing through.
+    const thick = this.#outcomes.length >= THICK || this.#ahead.length > 0;
+    if (!thick || this.#outcomeTimer === undefined || this.#version !== this.#db.dataVersion() || this.#stopped) {
       this.#write(entries);
       return;
     }
@@ -362,11 +363,11 @@ export class AuditLog implements Disposable {
       if (links.length + ahead.length === 1) insert();
       else this.#db.transaction(insert);
     } catch (error) {
-      this.#wroteAt = undefined;
+      this.#version = undefined;
       this.#outcomes.unshift(...entries.filter((e) => e.kind === 'outcome'));
       throw error;
     }
-    this.#wroteAt = this.#clock.monotonic();
+    this.#version = this.#db.dataVersion();
     this.#n = n;
     this.#head = head;
     this.#written = { n, hash: head };

@@ -9,9 +9,13 @@ const db = Database.open(process.argv[2] ?? '');
 // Its timers never fall due.
 const clock = new ManualClock();
 const log = new AuditLog(db, clock, new Checkpoints(db, { get: async () => undefined, set: async () => undefined }, clock));
-for (let i = 0; i < 4; i++) {
+for (let i = 0; i < 6; i++) {
+  await log.open(`ended-${i}`, { ...intent, requestBytes: i });
+  log.close(`ended-${i}`, outcome);
+  await new Promise(setImmediate);
+}
+for (let i = 0; i < 3; i++) {
   await log.open(`x-${i}`, { ...intent, requestBytes: i });
-  if (i === 0) log.close('x-0', outcome);
   await new Promise(setImmediate);
 }
 console.log(log.chain);
