@@ -1,6 +1,6 @@
 import { DisposableStore, type Disposable } from '../common/disposable.ts';
 import type { CredentialRegistry } from '../credentials/credentialRegistry.ts';
-import { signInParts } from '../credentials/oauth/state.ts';
+import { isForIssuer, signInParts } from '../credentials/oauth/state.ts';
 import type { Secret } from '../credentials/secret.ts';
 import type { LeakGuard } from '../inspection/leakGuard.ts';
 
@@ -89,6 +89,11 @@ export class KnownValues implements Disposable {
       this.#toLearn--;
     });
   }
+}
+
+/** Whether a known secret is for the server that its credential is for, and not only for whoever gives that one’s tokens. */
+export function isForServer(secretId: string, credentials: CredentialRegistry): boolean {
+  return !isForIssuer(secretId) || credentials.recent(credentialOf(secretId))?.source?.kind !== 'oauth';
 }
 
 /** The credential that a known secret belongs to. */

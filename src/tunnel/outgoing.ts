@@ -4,7 +4,7 @@ import { clientLabel, principalKey } from '../mcp/principal.ts';
 import { destinationOf } from '../mcp/server.ts';
 import { denied, type Answer } from './answers.ts';
 import type { Core } from './core.ts';
-import { credentialOf } from './knownValues.ts';
+import { credentialOf, isForServer } from './knownValues.ts';
 import { standInOf } from './handing.ts';
 import type { Passage } from './passage.ts';
 import { besideOf, isClean } from './recording.ts';
@@ -44,7 +44,7 @@ export function lookAhead(x: Passage, core: Core): Promise<void> | undefined {
 export function checkOutgoing(x: Passage, options: StagesOptions): Promise<Answer | undefined> | undefined {
   const { core } = options;
   const own = x.server.credentials;
-  const foreign = (id: string) => !own.includes(credentialOf(id));
+  const foreign = (id: string) => !own.includes(credentialOf(id)) || !isForServer(id, core.credentials);
   const looking = lookAhead(x, core);
   if (!looking && isClean(x, core)) return mayHoldParts(x, core, foreign) ? checkParts(x, options, foreign) : undefined;
   return checkAll(x, options, foreign, looking);
@@ -162,7 +162,7 @@ function explainForeign(findings: readonly Finding[]): string {
   const own = findings.filter(({ tier }) => tier === 'known');
   const others = findings.filter(({ tier }) => tier !== 'known');
   const parts = [
-    own.length > 0 ? `the value of the credential ${namesOf(own)}, which belongs to another server` : '',
+    own.length > 0 ? `the value of the credential ${namesOf(own)}, which belongs elsewhere` : '',
     others.length > 0 ? namesOf(others) : '',
   ].filter((part) => part !== '');
   return `The call holds ${parts.join(', and ')}. It was stopped on this machine. Leave the value out; Culvert adds credentials itself.`;

@@ -113,7 +113,7 @@ describe('the main job, in the extension host', () => {
     await app.core.ready();
     const reached = (await calls('echo')).length;
     const stopped = await invoke(/_echo$/, { message: foreign }).catch((error: unknown) => String(error));
-    assert.match(stopped, /belongs to another server/);
+    assert.match(stopped, /belongs elsewhere/);
     assert.equal((await calls('echo')).length, reached);
     app.core.leaks.decisions.setOutgoing('gitlab-token', { server: server.id, tool: 'echo' }, 'may-leave');
     const text = await invoke(/_echo$/, { message: `x ${token} y` });

@@ -9,6 +9,7 @@ import { stateSecret, typedState } from '../../src/credentials/oauth/state.ts';
 import { keptFor } from '../../src/credentials/oauth/tokenKeeper.ts';
 import { Secret } from '../../src/credentials/secret.ts';
 import type { HeadlessTunnel } from '../../src/tunnel/index.ts';
+import { send, toolCall } from '../support/agent.ts';
 import { AuthorizationServer } from '../support/authorizationServer.ts';
 import { answerJson, resultFor } from '../support/fakeServer.ts';
 import { JWT_BEARER, TOKEN_EXCHANGE, exchangeIdTokens, idTokenOf, takeAssertions } from '../support/jwtGrants.ts';
@@ -84,7 +85,12 @@ describe('A client of one’s own at the company’s identity provider', () => {
     const stored = ['', '-wal'].map((end) => fs.readFileSync(`${scene.scene.databasePath}${end}`, 'latin1')).join('');
     for (const text of [recordText(door), scene.scene.log.lines.join('\n'), JSON.stringify(door.core.credentials.list()), stored])
       assert.ok(!text.includes(ofCompany));
-    // And it is known as a secret where it comes back.
+    // And it is known as a secret: neither it nor the other one leaves for the server, and what comes back of it is taken out.
+    for (const secret of [ofCompany, ofServer]) {
+      const answer = (await send(door, { body: toolCall('work', { note: `it is ${secret}` }, 6) })).json();
+      assert.match(answer.error?.message ?? '', /sign-in/);
+    }
+    assert.ok(scene.scene.server.seen.every(({ body }) => !body.includes(ofCompany) && !body.includes(ofServer)));
     scene.scene.server.behave = (seen, response) =>
       answerJson(response, resultFor(seen, { content: [{ type: 'text', text: `it is ${ofCompany}` }] }));
     const told = await callTool(door, 7);

@@ -143,6 +143,14 @@ export function secretsIn(state: OAuthState): { readonly revision: string; reado
   );
 }
 
+/**
+ * Whether a secret of {@link secretsIn}, by the end of its id, is one that the MCP server never gets: only the access token is for it, all else for
+ * who gives tokens.
+ */
+export function isForIssuer(id: string): boolean {
+  return /\.(?:refresh|client|identity|key)$/.test(id);
+}
+
 /** The same for a value of the vault; `undefined` if it is no state of ours. */
 export function signInParts(value: Secret): { readonly revision: string; readonly secret: Secret }[] | undefined {
   if (!value.expose().startsWith('{"oauth":1')) return undefined;
