@@ -1,5 +1,19 @@
 import { JsonReader, MAX_RESULT_DEPTH, applyEdits, valueKind, type Edit, type Span } from '../mcp/json.ts';
 import { findValue } from '../mcp/message.ts';
+import type { Streams } from './streams.ts';
+
+/** How what the server says about itself is shown to agents. */
+export interface Presentation {
+  /** The server's name becomes the user's label: agents name tools after it. */
+  readonly nameAfterLabel: boolean;
+  /** VS Code need not confirm calls that Culvert decides: one question, not two. */
+  readonly culvertConfirms: boolean;
+  /** Answer a GET that the server does not offer with a stream of our own, on which changes of tools are told. */
+  readonly ownStream: boolean;
+  /** Offer agents a tool with which they ask the user for access. */
+  readonly requestAccess: boolean;
+  readonly streams: Streams;
+}
 
 /** How a tool is presented to the agent. */
 export interface ToolView {

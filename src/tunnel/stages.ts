@@ -20,7 +20,7 @@ import { checkOutgoing, lookAhead } from './outgoing.ts';
 import { enter, header, isHeld, isStanding, type Passage } from './passage.ts';
 import { intentOf, recordOutcome } from './recording.ts';
 import { ownStream, relay } from './relay.ts';
-import type { Presentation } from './tunnel.ts';
+import type { Presentation } from './presentation.ts';
 import type { Session, Sessions } from './sessions.ts';
 import type { Task, Tasks } from './tasks.ts';
 

@@ -1,6 +1,5 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../common/clock.ts';
-import { DisposableStore, Emitter, toDisposable, type Disposable } from '../common/disposable.ts';
+import { DisposableStore, type Disposable } from '../common/disposable.ts';
 import { sharedStem, endpointPath } from '../common/capabilityFile.ts';
 import { messageOf } from '../common/errors.ts';
 import { newId, nextId } from '../common/identifiers.ts';
@@ -8,45 +7,28 @@ import type { Logger } from '../common/logger.ts';
 import { Stop } from '../common/stop.ts';
 import { Capabilities, type Capability } from '../authentication/capabilities.ts';
 import { Listener, type Address, type Inbound } from '../listener/listener.ts';
-import {
-  openRuntimeFolder,
-  removeCapabilityFile,
-  sweepRuntimeFolder,
-  writeCapabilityFile,
-  type RuntimeFolder,
-} from '../listener/runtime.ts';
+import { openRuntimeFolder, sweepRuntimeFolder, type RuntimeFolder } from '../listener/runtime.ts';
 import { currentEnvironment, type RuntimeEnvironment } from '../common/runtimeFolder.ts';
 import { NO_CLAIMS, readMessage } from '../mcp/message.ts';
 import { ERROR_CODE, errorBody } from '../mcp/methods.ts';
 import type { Principal } from '../mcp/principal.ts';
-import { bindingOf, type Server, type UpstreamPlace } from '../mcp/server.ts';
-import { openUpstream } from '../upstream/open.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Server } from '../mcp/server.ts';
 import type { ProxyEnvironment } from '../upstream/proxies.ts';
+import { CapabilityFiles } from './capabilityFiles.ts';
 import type { Core } from './core.ts';
+import { CredentialUse } from './credentialUse.ts';
 import { carry } from './pipeline.ts';
 import { Continuations } from './continuations.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { ListedAccess } from './listedAccess.ts';
 import { OpenPassages } from './openPassages.ts';
 import { isHeld, isStanding, type Passage } from './passage.ts';
+import type { Presentation } from './presentation.ts';
 import { Sessions } from './sessions.ts';
 import { Stages } from './stages.ts';
 import { Streams } from './streams.ts';
 import { Tasks } from './tasks.ts';
-
-/** How what the server says about itself is shown to agents. */
-export interface Presentation {
-  /** The server's name becomes the user's label: agents name tools after it. */
-  readonly nameAfterLabel: boolean;
-  /** VS Code need not confirm calls that Culvert decides: one question, not two. */
-  readonly culvertConfirms: boolean;
-  /** Answer a GET that the server does not offer with a stream of our own, on which changes of tools are told. */
-  readonly ownStream: boolean;
-  /** Offer agents a tool with which they ask the user for access. */
-  readonly requestAccess: boolean;
-  readonly streams: Streams;
-}
+import { Upstreams } from './upstreams.ts';
 
 export interface TunnelOptions {
   readonly core: Core;
@@ -72,40 +54,24 @@ export interface TunnelOptions {
   readonly limits?: Partial<Limits>;
 }
 
-/** How long the end waits for processes of servers to end, milliseconds: somewhat longer than they are given before they are killed. */
-const SETTLE_MS = 4_500;
-
-/** Use of credentials at this moment. */
-export interface InUse {
-  readonly calls: number;
-  /** Name of a credential that is on the wire, if any. */
-  readonly credential: string | undefined;
-}
-
 /** The reverse proxy of one window: listens, admits, and carries each request through the pipeline. */
 export class Tunnel implements Disposable {
   readonly folder: RuntimeFolder;
   readonly #options: TunnelOptions;
   readonly #capabilities = new Capabilities();
-  readonly #stems = new Map<string, string>();
+  readonly #files: CapabilityFiles;
   readonly #limits: Limits;
   readonly #sessions: Sessions;
   readonly #streams: Streams;
   readonly #listed: ListedAccess;
-  /** By server: the way to it, and for which place and credentials it came about. */
-  readonly #upstreams = new Map<
-    string,
-    { readonly place: UpstreamPlace; readonly credentials: readonly string[]; readonly upstream: Upstream }
-  >();
+  readonly #upstreams: Upstreams;
   readonly #open = new OpenPassages<Passage>();
   readonly #store = new DisposableStore();
-  readonly #inUse: Emitter<InUse>;
+  readonly #use: CredentialUse;
   readonly #stages: Stages;
   readonly #drained: (() => void)[] = [];
   #listener: Listener<Capability> | undefined;
   #waitingFor: () => boolean = () => true;
-  #calls = 0;
-  #credential: string | undefined;
   #closing = false;
 
   /** Fires when a call with a credential begins or ends. */
@@ -119,8 +85,10 @@ export class Tunnel implements Disposable {
     this.#streams = new Streams(this.#limits.streamsPerClient);
     this.#listed = new ListedAccess(core.access);
     this.folder = openRuntimeFolder(options.environment ?? currentEnvironment());
-    this.#inUse = this.#store.add(new Emitter<InUse>((error) => logger.error(messageOf(error))));
-    this.onDidChangeUse = this.#inUse.event;
+    this.#files = new CapabilityFiles(this.#capabilities, this.folder.folder, () => this.address, clock);
+    this.#upstreams = new Upstreams({ core, clock, logger, proxies: () => options.proxies?.() ?? process.env });
+    this.#use = this.#store.add(new CredentialUse(logger));
+    this.onDidChangeUse = this.#use.onDidChange;
     this.#stages = new Stages({
       core,
       clock,
@@ -130,14 +98,14 @@ export class Tunnel implements Disposable {
       continuations: new Continuations(clock),
       pendingRequests: this.#limits.pendingRequests,
       errorBodyMs: this.#limits.errorBodyMs,
-      upstreamFor: (server) => this.#upstreamFor(server),
+      upstreamFor: (server) => this.#upstreams.to(server),
       presentation: { ...options.presentation, streams: this.#streams },
       approvalTimeoutMs: () => options.approvalTimeoutMs(),
       recordArguments: () => options.recordArguments(),
       branch: options.branch?.bind(options),
       policiesReady: options.policiesReady?.bind(options),
       recordResults: () => options.recordResults?.() ?? 'digest',
-      onCredential: (change, name) => this.#noteUse(change, name),
+      onCredential: (change, name) => this.#use.note(change, name),
     });
     this.#store.add(core.access.onDidChange(() => this.#accessChanged()));
     this.#store.add(core.access.onDidExpire(() => this.#announceTools()));
@@ -190,23 +158,7 @@ export class Tunnel implements Disposable {
     const { window } = this.#options;
     const principal: Principal = { client, ...window };
     const stem = kind === 'shared' ? sharedStem(server, window.window) : `${server}.${newId('cap')}`;
-    return { stem, token: this.#issue(principal, server, stem) };
-  }
-
-  #issue(principal: Principal, server: string, stem: string): string {
-    const { capability, token } = this.#capabilities.issue(principal, server);
-    const { address } = this;
-    writeCapabilityFile(this.folder.folder, stem, {
-      version: 1,
-      server,
-      ...(address.kind === 'socket' ? { socket: address.path } : { url: `http://127.0.0.1:${address.port}` }),
-      token,
-      pid: process.pid,
-      window: principal.window,
-      createdAt: this.#options.clock.now(),
-    });
-    this.#stems.set(capability.id, stem);
-    return token;
+    return { stem, token: this.#files.issue(principal, server, stem) };
   }
 
   /**
@@ -215,14 +167,10 @@ export class Tunnel implements Disposable {
    * that run are answered as ever, and the sessions go on under the new token.
    */
   rotate(stem: string): string | undefined {
-    const id = [...this.#stems].findLast(([, of]) => of === stem)?.[0];
-    const capability = id === undefined ? undefined : this.#capabilities.get(id);
-    if (!capability) return undefined;
-    this.#capabilities.revoke(capability.id);
-    this.#stems.delete(capability.id);
-    const token = this.#issue(capability.principal, capability.server, stem);
-    for (const passage of this.#open) if (passage.capability === capability.id && isStanding(passage)) endCleanly(passage);
-    return token;
+    const renewed = this.#files.renew(stem);
+    if (!renewed) return undefined;
+    for (const passage of this.#open) if (passage.capability === renewed.replaced && isStanding(passage)) endCleanly(passage);
+    return renewed.token;
   }
 
   /** Whether the editor is connected to a server and hears when its tools change. */
@@ -232,11 +180,7 @@ export class Tunnel implements Disposable {
 
   /** Ends every capability of a server: its agents have to connect again. Their files go away. */
   revokeServer(server: string): void {
-    for (const id of this.#capabilities.revokeServer(server)) {
-      const stem = this.#stems.get(id);
-      if (stem !== undefined) removeCapabilityFile(this.folder.folder, stem);
-      this.#stems.delete(id);
-    }
+    this.#files.revokeServer(server);
     this.#reconnect(server);
   }
 
@@ -246,7 +190,7 @@ export class Tunnel implements Disposable {
    */
   async close(graceMs = 0): Promise<void> {
     this.#closing = true;
-    this.#removeFiles();
+    this.#files.remove();
     if (graceMs > 0)
       await this.#drain(graceMs, () => [...this.#open].every((passage) => isStanding(passage) || passage.httpMethod !== 'POST'));
     for (const passage of this.#open) {
@@ -255,15 +199,8 @@ export class Tunnel implements Disposable {
     }
     // Each has yet to write its outcome; the connections stay until then, so that what is said at the end arrives.
     await this.#drain(1000, () => this.#open.size === 0);
-    const upstreams = [...this.#upstreams.values()];
     this.dispose();
-    // Processes get a moment to end by themselves; those that don't are killed by their transport.
-    let timer: Disposable | undefined;
-    await Promise.race([
-      Promise.all(upstreams.map(async ({ upstream }) => upstream.settled?.())),
-      new Promise<void>((resolve) => (timer = this.#options.clock.after(SETTLE_MS, resolve))),
-    ]);
-    timer?.dispose();
+    await this.#upstreams.settled();
   }
 
   async #drain(limitMs: number, isDone: () => boolean): Promise<void> {
@@ -278,15 +215,9 @@ export class Tunnel implements Disposable {
     this.#closing = true;
     for (const passage of this.#open) passage.end.abort();
     this.#listener?.dispose();
-    this.#removeFiles();
-    for (const { upstream } of this.#upstreams.values()) upstream.dispose();
-    this.#upstreams.clear();
+    this.#files.remove();
+    this.#upstreams.dispose();
     this.#store.dispose();
-  }
-
-  #removeFiles(): void {
-    for (const stem of this.#stems.values()) removeCapabilityFile(this.folder.folder, stem);
-    this.#stems.clear();
   }
 
   async #handle(inbound: Inbound<Capability>): Promise<void> {
@@ -369,31 +300,6 @@ export class Tunnel implements Disposable {
     for (const resolve of this.#drained.splice(0)) resolve();
   }
 
-  /** The way to a server; a new one when the server has moved. */
-  #upstreamFor(server: Server): Upstream {
-    const present = this.#upstreams.get(server.id);
-    // Rows are read anew whenever something changed; the same place is the same way.
-    if (present && (present.place === server.upstream || isDeepStrictEqual(present.place, server.upstream))) return present.upstream;
-    present?.upstream.dispose();
-    const { core, logger, clock } = this.#options;
-    const upstream = openUpstream(server, {
-      proxies: this.#options.proxies?.() ?? process.env,
-      logger,
-      clock,
-      clientKey: async (credential) => {
-        const opened = await core.credentials.vault.open(credential, bindingOf(server.upstream));
-        if (!opened.ok) return undefined;
-        core.recognise(credential, opened.revision, opened.secret);
-        return opened.secret;
-      },
-      redact: core.leaks.stderrCleaner(),
-    });
-    // This workspace may use another account; what counts is whether the server's own change.
-    const { credentials } = core.servers.get(server.id) ?? server;
-    this.#upstreams.set(server.id, { place: server.upstream, credentials, upstream });
-    return upstream;
-  }
-
   /** A revoke or pause ends what was let through before, and agents hear that their tools are others now. */
   #accessChanged(): void {
     const held = [...this.#open].filter(isHeld);
@@ -429,13 +335,9 @@ export class Tunnel implements Disposable {
   /** Whichever window moved or removed a server, or gave it another credential: what this one has open there ends. */
   #serversChanged(): void {
     const servers = this.#options.core.servers.list();
-    for (const { id, upstream, credentials } of servers) {
-      const present = this.#upstreams.get(id);
-      if (present && !isDeepStrictEqual([present.place, present.credentials], [upstream, credentials])) this.#reconnect(id);
-    }
+    for (const server of servers) if (this.#upstreams.leadsElsewhere(server)) this.#reconnect(server.id);
     const known = new Set(servers.map((s) => s.id));
-    for (const id of new Set([...this.#stems.values()].map((stem) => stem.split('.', 1)[0] ?? '')))
-      if (!known.has(id)) this.revokeServer(id);
+    for (const id of this.#files.servers()) if (!known.has(id)) this.revokeServer(id);
   }
 
   /**
@@ -446,14 +348,7 @@ export class Tunnel implements Disposable {
   #reconnect(server: string): void {
     for (const passage of this.#open) if (passage.server.id === server) passage.end.abort();
     this.#sessions.endServer(server);
-    this.#upstreams.get(server)?.upstream.dispose();
-    this.#upstreams.delete(server);
-  }
-
-  #noteUse(change: 1 | -1, name: string): void {
-    this.#calls += change;
-    this.#credential = this.#calls > 0 ? (name === '' ? this.#credential : name) : undefined;
-    this.#inUse.fire({ calls: this.#calls, credential: this.#credential });
+    this.#upstreams.close(server);
   }
 }
 
@@ -479,9 +374,4 @@ function answerUnreadable({ httpMethod, body, response }: Inbound<Capability>, r
     ? errorBody(read.message.id, ERROR_CODE.denied, `Culvert denied this call: it can’t read what the user allowed. ${reason}`)
     : errorBody(undefined, read.code, read.reason);
   response.writeHead(read.ok ? 200 : 400, { 'content-type': 'application/json', 'content-length': answer.length }).end(answer);
-}
-
-/** Ends a tunnel when its owner is disposed. */
-export function asDisposable(tunnel: Tunnel): Disposable {
-  return toDisposable(() => tunnel.dispose());
 }
