@@ -5,7 +5,7 @@ import type { UpstreamPlace } from '../mcp/server.ts';
 import { visible } from '../common/text.ts';
 import type { CallArguments } from './arguments.ts';
 import { describeConditions, type ConditionTools } from './conditions.ts';
-import { appliesTo, instant, isCounted, isLive, span, type Caller, type Grant } from './grant.ts';
+import { appliesTo, instant, isCounted, isForOtherBranch, isLive, span, type Caller, type Grant } from './grant.ts';
 import { GrantIndex, type Compiled, type Shelf } from './grantIndex.ts';
 import type { Narrowing, PolicyLayer } from './policy/layer.ts';
 import type { Verdict } from './verdict.ts';
@@ -59,7 +59,7 @@ export type Usage = 'free' | 'used-up' | 'too-fast';
 /** Why a grant that names the call does not let it through. */
 export interface NearMiss {
   readonly grant: Grant;
-  readonly why: 'conditions' | 'unclear' | 'ended' | 'other-caller' | 'used-up' | 'too-fast';
+  readonly why: 'conditions' | 'unclear' | 'ended' | 'other-caller' | 'other-branch' | 'used-up' | 'too-fast';
 }
 
 /** A decision with what made it. */
@@ -166,7 +166,8 @@ class Trial {
   applies({ grant, check, like }: Compiled): Verdict {
     const { tool } = this.#call;
     if (like && (tool === undefined || !like.some((matches) => matches(tool)))) return 'no';
-    if (!appliesTo(grant, this.#principal)) return this.#miss(grant, 'other-caller');
+    if (!appliesTo(grant, this.#principal))
+      return this.#miss(grant, isForOtherBranch(grant, this.#principal) ? 'other-branch' : 'other-caller');
     if (!this.#runs(grant)) return this.#miss(grant, 'ended');
     if (!check) return 'yes';
     if (this.#facts.prospect === true) return grant.effect === 'deny' ? 'no' : 'yes';
@@ -296,6 +297,8 @@ function hint(near: readonly NearMiss[]): string {
       return grant.expiresAt === undefined
         ? ' The task for which the user allowed it is over.'
         : ' The time for which the user allowed it is over.';
+    case 'other-branch':
+      return ` The user allowed it${placeOf(grant)}, but another branch is checked out.`;
     case 'other-caller':
       return ` The user allowed it elsewhere${placeOf(grant)}, not here.`;
   }

@@ -52,6 +52,8 @@ function whyNot({ grant, why }: NearMiss): string {
       return 'with these arguments that is not certain, since servers could read them in other ways';
     case 'ended':
       return grant.expiresAt === undefined ? 'its task is over' : `it ended at ${instant(grant.expiresAt)}`;
+    case 'other-branch':
+      return 'another git branch is checked out';
     case 'other-caller':
       return 'it is for another window, workspace, branch, session or client';
     case 'used-up':

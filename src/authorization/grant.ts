@@ -121,14 +121,23 @@ export const CLOCK_SLACK_MS = 60_000;
 
 /** True if the grant is for this principal. */
 export function appliesTo(grant: Grant, principal: Caller): boolean {
-  const { client, window, workspace, session, branch } = grant.scope;
+  const { branch } = grant.scope;
+  return appliesWithoutBranch(grant, principal) && (branch === undefined || branch === principal.branch);
+}
+
+/** True if only another git branch has to be checked out for the grant to be for this principal. */
+export function isForOtherBranch(grant: Grant, principal: Caller): boolean {
+  return appliesWithoutBranch(grant, principal) && !appliesTo(grant, principal);
+}
+
+function appliesWithoutBranch({ scope, endsWith }: Grant, principal: Caller): boolean {
+  const { client, window, workspace, session } = scope;
   return (
     (client === undefined || client === principal.client) &&
     (window === undefined || window === principal.window) &&
     (workspace === undefined || workspace === principal.workspace) &&
     (session === undefined || session === principal.session) &&
-    (branch === undefined || branch === principal.branch) &&
-    (grant.endsWith?.kind !== 'window' || grant.endsWith.window === principal.window)
+    (endsWith?.kind !== 'window' || endsWith.window === principal.window)
   );
 }
 

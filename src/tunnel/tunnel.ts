@@ -332,6 +332,13 @@ export class Tunnel implements Disposable {
     for (const server of this.#listed.changed()) this.#streams.announceTools(server);
   }
 
+  /** Another git branch is checked out: agents are told that their tools may be others, of the servers with grants that go by the branch. */
+  branchChanged(): void {
+    const { servers, access } = this.#options.core;
+    for (const { id } of servers.list())
+      if (access.forServer(id).some(({ scope }) => scope.branch !== undefined)) this.#streams.announceTools(id);
+  }
+
   /** Whichever window moved or removed a server, or gave it another credential: what this one has open there ends. */
   #serversChanged(): void {
     const servers = this.#options.core.servers.list();

@@ -34,7 +34,12 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
     this.#bridge = bridge;
     const { core } = app;
     const soon = () => this.#soon();
-    this.#subscriptions = [core.servers.onDidChange(soon), core.access.onDidChange(soon), core.access.onDidExpire(soon)];
+    this.#subscriptions = [
+      core.servers.onDidChange(soon),
+      core.access.onDidChange(soon),
+      core.access.onDidExpire(soon),
+      app.branch.onDidChange(soon),
+    ];
     this.#last = this.#fingerprint();
   }
 
@@ -98,13 +103,13 @@ export class DefinitionProvider implements vscode.McpServerDefinitionProvider, v
 
   /** The version of what a server is now: where it goes, and which tools are listed. */
   #stateOf(server: Server): string {
-    const { core, principal } = this.#app;
+    const { core, caller } = this.#app;
     const listed = core.catalog
       .tools(server.id)
       .filter(
         (tool) =>
           // As agents see it: what is allowed under conditions is listed, too.
-          core.access.prospect(principal, toolCall(server, core.credentials, tool.name, tool.reads)).effect !== 'deny',
+          core.access.prospect(caller, toolCall(server, core.credentials, tool.name, tool.reads)).effect !== 'deny',
       )
       .map((tool) => tool.name);
     return createHash('sha256')

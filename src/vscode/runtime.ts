@@ -20,13 +20,13 @@ import { watchRecord } from './commands/explain.ts';
 import { addDemoServer } from './commands/addServer.ts';
 import { Configuration } from './configuration/configuration.ts';
 import { Here } from './configuration/here.ts';
-import { branchOfAll } from './gitBranch.ts';
+import { BranchWatch, branchHere, callerNow } from './branchWatch.ts';
 import { LeakPrompt } from './leakPrompt.ts';
 import { watchCanaries } from './commands/canaries.ts';
 import { followLeakSettings } from './leakSettings.ts';
 import { GrantDocuments } from './grantDocuments.ts';
 import { CONTEXT } from './names.ts';
-import { policySources, workspaceFolders } from './policySettings.ts';
+import { policySources } from './policySettings.ts';
 import { PolicyWatch } from './policyWatch.ts';
 import { DefinitionProvider } from './provider.ts';
 import { ActivityPanel } from './panel/activityPanel.ts';
@@ -179,13 +179,18 @@ export class Runtime implements vscode.Disposable {
       presentation: { nameAfterLabel: true, culvertConfirms: settings.culvertConfirms(), ownStream: true, requestAccess: true },
       approvalTimeoutMs: () => settings.approvalTimeoutMs(),
       recordArguments: () => settings.recordArguments(),
-      branch: () => branchOfAll(workspaceFolders()),
+      branch: branchHere,
       policiesReady: () => policies.check(),
       recordResults: () => settings.recordResults(),
       proxies: () => settings.proxies(),
       limits: settings.limits(),
     });
     this.#running.push(tunnel);
+    const branch = new BranchWatch();
+    this.#running.push(
+      branch,
+      branch.onDidChange(() => tunnel.branchChanged()),
+    );
     const app: App = {
       policies,
       core,
@@ -193,6 +198,10 @@ export class Runtime implements vscode.Disposable {
       logger,
       prompt,
       principal,
+      get caller() {
+        return callerNow(principal);
+      },
+      branch,
       get configuration() {
         return configuration;
       },

@@ -37,6 +37,7 @@ export class StatusBar implements vscode.Disposable {
       core.servers.onDidChange(draw),
       core.access.onDidChange(draw),
       core.access.onDidExpire(draw),
+      app.branch.onDidChange(draw),
       core.catalog.onDidChange(draw),
       core.approvals.onDidChange(draw),
       tunnel.onDidChangeUse(({ calls, credential }) => {
@@ -120,11 +121,11 @@ export class StatusBar implements vscode.Disposable {
   }
 
   #access(): 'none' | 'ask' | 'allow' {
-    const { core, principal } = this.#app;
+    const { core, caller } = this.#app;
     let best: 'none' | 'ask' | 'allow' = 'none';
     for (const server of core.servers.list()) {
       for (const tool of core.catalog.tools(server.id)) {
-        const { effect } = core.access.prospect(principal, toolCall(server, core.credentials, tool.name, tool.reads));
+        const { effect } = core.access.prospect(caller, toolCall(server, core.credentials, tool.name, tool.reads));
         if (effect === 'allow') return 'allow';
         if (effect === 'ask') best = 'ask';
       }

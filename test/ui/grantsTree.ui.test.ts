@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { useCulvert } from '../harness/openCulvert.ts';
+import { SHOTS } from '../harness/paths.ts';
 import { until } from '../harness/until.ts';
 import type { Workbench } from '../harness/workbench.ts';
 import { addServer, answer, call, callAndAnswer, choose, openViews, question, waitOffered } from './actions.ts';
@@ -119,10 +121,14 @@ describe('Grants, from server to grant', () => {
   it('what is allowed on a git branch asks on every other, and is allowed again when the branch is back', async () => {
     const { window, workspace } = culvert();
     const grants = window.tree('Grants');
-    const checkOut = (branch: string) => {
-      fs.mkdirSync(path.join(workspace, '.git'), { recursive: true });
-      fs.writeFileSync(path.join(workspace, '.git/HEAD'), `ref: refs/heads/${branch}\n`);
-    };
+    const git = (...args: readonly string[]) =>
+      execFileSync('git', ['-c', 'user.name=A', '-c', 'user.email=a@example.com', '-c', 'commit.gpgsign=false', ...args], {
+        cwd: workspace,
+      });
+    const checkOut = (branch: string) => git('checkout', '-q', branch);
+    git('init', '-q', '-b', 'main');
+    git('commit', '-q', '--allow-empty', '-m', 'Begin');
+    git('branch', 'feature/search');
     await choose(grants, 'Wiki', 'Access: Ask Each Time', 'all 2 ask');
     await grants.waitDescription('look', /^asks$/);
     checkOut('feature/search');
@@ -130,11 +136,34 @@ describe('Grants, from server to grant', () => {
     await window.pick('This branch', { title: 'Allow look' });
     await grants.expand('look');
     await grants.row(/^Allow in workspace on branch feature\/search/).waitFor();
+    await grants.waitDescription('look', 'allowed in workspace on branch feature/search');
+    assert.equal(await badgeOf(window, 'look'), '"⎇"');
+    assert.match(await grants.tooltip('look'), /allowed in workspace on branch feature\/search/);
+    await grants.waitDescription('Wiki', '1 of 2 allowed, 1 asks');
     assert.equal((await call(window, tool('look').id)).ok, true);
     checkOut('main');
+    // Nothing of Culvert is touched meanwhile: the tree follows git alone.
+    await grants.waitDescription('look', /^asks$/);
+    await grants.waitDescription('Wiki', 'all 2 ask');
+    await grants.waitDescription(/^Allow in workspace on branch feature\/search/, 'not on the branch that is checked out');
+    assert.equal(await badgeOf(window, 'look'), '"?"');
+    await window.page.mouse.move(0, 0);
+    assert.match(await grants.tooltip('look'), /Nearly: allow look .* another git branch is checked out/);
     assert.equal((await callAndAnswer(window, tool('look'), {}, 'Allow once')).ok, true);
     checkOut('feature/search');
+    await grants.waitDescription('look', 'allowed in workspace on branch feature/search');
+    await window.screenshot(path.join(SHOTS, 'branch.png'));
     assert.equal((await call(window, tool('look').id)).ok, true);
+    // Denied by default, it is not even listed on another branch; agents hear of that.
+    await choose(grants, 'Wiki', 'Access: Nothing', 'no access');
+    await grants.contextMenu('look', 'Allow Tool for…');
+    await window.pick('This branch', { title: 'Allow look' });
+    await waitOffered(window, 'look', true);
+    checkOut('main');
+    await grants.waitDescription('look', 'no access');
+    await waitOffered(window, 'look', false);
+    checkOut('feature/search');
+    await waitOffered(window, 'look', true);
     await choose(grants, 'Wiki', 'Access: Ask Each Time', 'all 2 ask');
     await grants.waitDescription('look', /^asks$/);
     fs.rmSync(path.join(workspace, '.git'), { recursive: true });

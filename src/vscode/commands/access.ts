@@ -21,15 +21,15 @@ const STATE = { allow: 'allowed', ask: 'asks', deny: 'no access' } as const;
 
 /** The tools of all servers with how access to them stands; `wanted` by what is decided about most calls. */
 export function toolPicks(app: App, wanted: (effect: Decision['effect']) => boolean): ToolPick[] {
-  const { core, principal } = app;
+  const { core, caller } = app;
   const picks: ToolPick[] = [];
   for (const server of core.servers.list()) {
     const tools = core.catalog
       .tools(server.id)
       .map((tool) => {
         const call = toolCall(server, core.credentials, tool.name, tool.reads);
-        const { effect } = core.access.decide(principal, call);
-        return { tool, effect, reachable: core.access.prospect(principal, call).effect };
+        const { effect } = core.access.decide(caller, call);
+        return { tool, effect, reachable: core.access.prospect(caller, call).effect };
       })
       .filter(({ effect }) => wanted(effect));
     if (tools.length > 0) picks.push({ label: withoutIcons(server.label), kind: vscode.QuickPickItemKind.Separator });

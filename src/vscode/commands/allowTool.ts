@@ -7,8 +7,7 @@ import { visible } from '../../common/text.ts';
 import type { Server } from '../../mcp/server.ts';
 import type { App } from '../app.ts';
 import { callOf, toolCall } from '../calls.ts';
-import { branchOfAll } from '../gitBranch.ts';
-import { workspaceFolders } from '../policySettings.ts';
+import { branchHere } from '../branchWatch.ts';
 import { reaches, spellOut, termsOf, type Reach, type ReachContext } from '../reach.ts';
 import { askChoice, single, withoutIcons } from '../steps.ts';
 import type { GrantRow } from '../views/grantsModel.ts';
@@ -35,7 +34,7 @@ export async function allowTool(app: App, given?: AllowedTool): Promise<void> {
   const context: ReachContext = {
     task: app.core.access.tasks.for(which.server.id)?.name,
     workspaceName: app.principal.workspaceName,
-    branch: branchOfAll(workspaceFolders()),
+    branch: branchHere(),
   };
   for (;;) {
     const proposal = await pickProposal(title, proposals);

@@ -4,6 +4,7 @@ import type { Ruling } from '../../authorization/decide.ts';
 import { WORKSPACE_POLICY_PATH } from '../../authorization/policy/jsonPolicy.ts';
 import { toDisposable, type Disposable } from '../../common/disposable.ts';
 import type { App } from '../app.ts';
+import { withBranch } from '../branchWatch.ts';
 import { denialText, isDenied, type Remedy } from '../denialText.ts';
 import { setContext } from '../adapters.ts';
 import { COMMANDS, CONTEXT, VIEWS } from '../names.ts';
@@ -72,7 +73,7 @@ export async function explainLastDenial(app: App, showRecord: (exchange: string)
     return;
   }
   const call = recordedCall(denial, readerOf(app));
-  const now = call && app.core.access.decide(call.principal, call.call);
+  const now = call && app.core.access.decide(withBranch(call.principal, app.caller), call.call);
   const { title, lines, remedies } = denialText(denial, now);
   const offered = remedies.filter((r) => r !== 'policy' || policyFile() !== undefined);
   const choice = await vscode.window.showInformationMessage(

@@ -7,6 +7,7 @@ import type { Call, Ruling } from '../../authorization/decide.ts';
 import { describeGrant, type Caller } from '../../authorization/grant.ts';
 import { visible } from '../../common/text.ts';
 import type { App } from '../app.ts';
+import { withBranch } from '../branchWatch.ts';
 import type { RecordDocuments } from '../recordDocument.ts';
 import type { RecordTarget } from '../record/recordPage.ts';
 
@@ -95,7 +96,7 @@ export async function replayCall(app: App, documents: RecordDocuments, intent: I
       ...core.callFor(server, intent.method, isTool ? intent.tool : undefined),
       ...(args === undefined ? {} : { arguments: args }),
     };
-    const ruling = core.access.decide(callerOf(app, intent), call);
+    const ruling = core.access.decide(withBranch(callerOf(app, intent), app.caller), call);
     lines.push(`Now: ${EFFECT[ruling.effect]}. ${visible(ruling.reason, 1_000)}`, ...nearly(ruling));
     lines.push(
       args === undefined && intent.argumentsDigest !== undefined
@@ -172,6 +173,7 @@ function nearly({ near }: Ruling): string[] {
     conditions: 'its conditions do not hold',
     unclear: 'it is unclear whether its conditions hold',
     ended: 'it has ended',
+    'other-branch': 'another git branch is checked out',
     'other-caller': 'it is for another caller',
     'used-up': 'its uses are used up',
     'too-fast': 'it was used too often in a short time',

@@ -26,6 +26,7 @@ export class ServerLenses implements vscode.CodeLensProvider, vscode.Disposable 
       servers.onDidChange(changed),
       access.onDidChange(changed),
       access.onDidExpire(changed),
+      app.branch.onDidChange(changed),
       catalog.onDidChange(changed),
     ];
   }
@@ -60,11 +61,11 @@ export class ServerLenses implements vscode.CodeLensProvider, vscode.Disposable 
   }
 
   #access(server: Server): string {
-    const { core, principal } = this.#app;
+    const { core, caller } = this.#app;
     const counts = { allow: 0, ask: 0, deny: 0 };
     for (const tool of core.catalog.tools(server.id)) {
       const call = { server: server.id, serverLabel: server.label, method: 'tools/call', tool: tool.name, reads: tool.reads };
-      counts[core.access.decide(principal, call).effect]++;
+      counts[core.access.decide(caller, call).effect]++;
     }
     const known = counts.allow + counts.ask + counts.deny;
     if (known === 0) return 'protected, its tools are not known yet';

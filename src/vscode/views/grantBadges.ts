@@ -8,6 +8,7 @@ const MARKS: Readonly<Record<Badge, readonly [mark: string, words: string, color
   asks: ['?', 'Asks each time', undefined],
   denied: ['✕', 'Denied', 'descriptionForeground'],
   partly: ['◐', 'Allowed under conditions', undefined],
+  branch: ['⎇', 'Allowed on the git branch that is checked out', undefined],
 };
 
 /** Address of a row that {@link GrantBadges} marks. */

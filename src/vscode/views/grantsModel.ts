@@ -1,9 +1,8 @@
 import type { Access } from '../../authorization/access.ts';
 import type { Ruling } from '../../authorization/decide.ts';
-import { isLive, type Grant, type Target } from '../../authorization/grant.ts';
+import { isLive, type Caller, type Grant, type Target } from '../../authorization/grant.ts';
 import { visible } from '../../common/text.ts';
 import type { KnownTool, ToolCatalog } from '../../integrity/toolCatalog.ts';
-import type { Principal } from '../../mcp/principal.ts';
 import type { Server } from '../../mcp/server.ts';
 import { callOf, toolCall, type CredentialNames } from '../calls.ts';
 import { ITEMS } from '../names.ts';
@@ -37,7 +36,7 @@ export interface Look {
 }
 
 /** What a mark at the end of a row says. */
-export type Badge = 'asks' | 'denied' | 'partly';
+export type Badge = 'asks' | 'denied' | 'partly' | 'branch';
 
 /** Where the rows come from. */
 export interface GrantsSource {
@@ -45,7 +44,8 @@ export interface GrantsSource {
   readonly access: Pick<Access, 'decide' | 'forServer' | 'policy' | 'used' | 'tasks'>;
   readonly catalog: Pick<ToolCatalog, 'tools'>;
   readonly credentials: CredentialNames;
-  readonly principal: Principal;
+  /** Who calls from here, with the git branch that is checked out now. */
+  caller(): Caller;
   now(): number;
   /** What is wrong with how a server is reached, in a few words. */
   warning(server: Server): string | undefined;
@@ -75,14 +75,17 @@ export class GrantsModel {
   /** One object for each row as long as it exists: VS Code knows rows by identity. */
   readonly #rows = new Map<string, GrantRow>();
   #states = new Map<string, ServerState>();
+  #caller: Caller;
 
   constructor(source: GrantsSource) {
     this.#source = source;
+    this.#caller = source.caller();
   }
 
   /** Forgets what was worked out, since something may have changed. */
   refresh(): void {
     this.#states = new Map();
+    this.#caller = this.#source.caller();
   }
 
   children(row?: GrantRow): GrantRow[] {
@@ -259,7 +262,15 @@ export class GrantsModel {
     return {
       label,
       description,
-      icon: grant.effect === 'allow' ? (grant.conditions ? 'filter' : 'check') : grant.effect === 'ask' ? 'question' : 'circle-slash',
+      icon: this.#isElsewhere(grant)
+        ? 'circle-outline'
+        : grant.effect === 'allow'
+          ? grant.conditions
+            ? 'filter'
+            : 'check'
+          : grant.effect === 'ask'
+            ? 'question'
+            : 'circle-slash',
       context: ITEMS.grant,
       folded: 'leaf',
       spoken: `Grant of ${server.label}: ${label}, ${description}`,
@@ -274,7 +285,13 @@ export class GrantsModel {
       end: this.#endOf(grant),
       used: grant.uses === undefined ? 0 : this.#source.access.used(grant.id),
       task,
+      elsewhere: this.#isElsewhere(grant),
     });
+  }
+
+  /** Whether a grant is for another git branch than the one that is checked out. */
+  #isElsewhere({ scope: { branch } }: Grant): boolean {
+    return branch !== undefined && branch !== this.#caller.branch;
   }
 
   /** When a grant ends by the clock, or with its task. */
@@ -291,15 +308,15 @@ export class GrantsModel {
   }
 
   #work(id: string): ServerState {
-    const { servers, access, catalog, credentials, principal } = this.#source;
+    const { servers, access, catalog, credentials } = this.#source;
     const server = servers.get(id);
     if (!server) return NOTHING;
     const tools = new Map([...catalog.tools(id)].sort((a, b) => byName.compare(a.name, b.name)).map((tool) => [tool.name, tool]));
     const rulings = new Map<string, Ruling>();
     for (const { name, reads } of tools.values())
-      rulings.set(idOfTool(id, name), access.decide(principal, toolCall(server, credentials, name, reads)));
+      rulings.set(idOfTool(id, name), access.decide(this.#caller, toolCall(server, credentials, name, reads)));
     for (const kind of ['resources', 'prompts'] as const)
-      rulings.set(`${id}/${kind}/`, access.decide(principal, callOf(server, credentials, { kind })));
+      rulings.set(`${id}/${kind}/`, access.decide(this.#caller, callOf(server, credentials, { kind })));
     const about = new Map<string, Grant[]>();
     const wide: Grant[] = [];
     const live = new Map<string, Grant>();
@@ -321,11 +338,11 @@ export class GrantsModel {
 
   /** Whether a grant can let anything through in this window, or keep it back. */
   #isInForce(grant: Grant): boolean {
-    const { access, principal } = this.#source;
+    const { access } = this.#source;
     const { endsWith } = grant;
     if (!isLive(grant, this.#source.now())) return false;
     if (endsWith?.kind === 'task') return access.tasks.runs(endsWith.task);
-    return endsWith?.kind !== 'window' || endsWith.window === principal.window;
+    return endsWith?.kind !== 'window' || endsWith.window === this.#caller.window;
   }
 
   #row(row: GrantRow): GrantRow {

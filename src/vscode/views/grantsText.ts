@@ -36,7 +36,10 @@ export function stateWords(ruling: Ruling | undefined, facts: StateFacts): { rea
   const some = partly && `${conditionWords(partly)}${limits(partly, facts)}`;
   switch (effect) {
     case 'allow':
-      return { words: `allowed${placeWords(grant)}${limits(grant, facts)}${widely(grant)}` };
+      return {
+        words: `allowed${placeWords(grant)}${limits(grant, facts)}${widely(grant)}`,
+        ...(grant?.scope.branch === undefined ? {} : { badge: 'branch' }),
+      };
     case 'ask':
       return { words: some === undefined ? `asks${by.kind === 'policy' ? ' (policy)' : ''}` : `asks, except ${some}`, badge: 'asks' };
     case 'deny':
@@ -57,14 +60,17 @@ export function grantWords(
     readonly end: number | undefined;
     readonly used: number;
     readonly task: string | undefined;
+    /** Whether it is for another git branch than the one that is checked out. */
+    readonly elsewhere: boolean;
   },
 ): { readonly label: string; readonly description: string } {
-  const { under, now, end, used, task } = facts;
+  const { under, now, end, used, task, elsewhere } = facts;
   const whole = describeGrant(grant);
   const named = `${grant.effect} ${describeTarget(grant.target)}`;
   const isSame = under !== undefined && JSON.stringify(under) === JSON.stringify(grant.target);
   const short = isSame && whole.startsWith(named) ? `${grant.effect}${whole.slice(named.length)}` : whole;
   const parts = [
+    elsewhere ? 'not on the branch that is checked out' : '',
     task === undefined ? '' : `task “${visible(task, 40)}”`,
     end === undefined ? '' : timeLeft(end - now),
     grant.uses === undefined ? '' : `${Math.max(0, grant.uses - used)} of ${grant.uses} uses left`,
@@ -78,7 +84,7 @@ function conditionWords(grant: Grant): string {
 
 function placeWords(grant: Grant | undefined): string {
   const { workspaceName, branch } = grant?.scope ?? {};
-  return `${workspaceName === undefined ? '' : ` in ${visible(workspaceName, 40)}`}${branch === undefined ? '' : ` on ${visible(branch, 40)}`}`;
+  return `${workspaceName === undefined ? '' : ` in ${visible(workspaceName, 40)}`}${branch === undefined ? '' : ` on branch ${visible(branch, 40)}`}`;
 }
 
 /** Says if a tool is allowed only because many are. */

@@ -29,7 +29,7 @@ export class GrantsView extends Rows<GrantRow> {
       access,
       catalog,
       credentials,
-      principal: app.principal,
+      caller: () => app.caller,
       now: () => Date.now(),
       warning: (server) => warningOf(server)?.short,
     });
@@ -51,6 +51,7 @@ export class GrantsView extends Rows<GrantRow> {
       catalog.onDidChange,
       credentials.onDidChange,
       approvals.onDidChange,
+      app.branch.onDidChange,
     );
     this.own(audit.onDidAppend(() => this.#countUses()));
     this.onRedraw();

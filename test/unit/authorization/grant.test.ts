@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {
   Grant,
   appliesTo,
+  isForOtherBranch,
   describeGrant,
   describeGrantFully,
   isCounted,
@@ -106,6 +107,16 @@ describe('whom a grant is for', () => {
     const unknown: Caller = { client: 'vscode', window: 'win-1' };
     assert.equal(appliesTo(grant({ scope: { session: 's-1' } }), unknown), false);
     assert.equal(appliesTo(grant({ scope: { branch: 'main' } }), unknown), false);
+  });
+
+  it('is this caller, but for the git branch, only if nothing else stands in the way', () => {
+    const other = (part: Partial<Grant>) => isForOtherBranch(grant(part), caller);
+    assert.equal(other({ scope: { branch: 'other', workspace: 'ws-1' } }), true);
+    assert.equal(other({ scope: { branch: 'other', workspace: 'ws-2' } }), false);
+    assert.equal(other({ scope: { branch: 'other' }, endsWith: { kind: 'window', window: 'win-2' } }), false);
+    assert.equal(other({ scope: { branch: 'main' } }), false);
+    assert.equal(other({}), false);
+    assert.equal(isForOtherBranch(grant({ scope: { branch: 'main' } }), { client: 'vscode', window: 'win-1' }), true);
   });
 
   it('is told apart', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { branchOf, branchOfAll } from '../../../src/vscode/gitBranch.ts';
+import { branchOf, branchOfAll, headFileOf } from '../../../src/vscode/gitBranch.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 
 describe('the branch of a folder', () => {
@@ -20,6 +20,7 @@ describe('the branch of a folder', () => {
   it('is what HEAD says, in folders below too, as it is now', () => {
     head('ref: refs/heads/main\n');
     for (const path of [repository, join(repository, 'src', 'deep')]) assert.equal(branchOf(path), 'main');
+    assert.equal(headFileOf(join(repository, 'src', 'deep')), join(repository, '.git', 'HEAD'));
     head('ref: refs/heads/feat/a-1');
     assert.equal(branchOf(repository), 'feat/a-1');
   });
@@ -32,11 +33,13 @@ describe('the branch of a folder', () => {
     for (const to of [git, join('..', 'repository', '.git', 'worktrees', 'tree')]) {
       writeFileSync(join(tree, '.git'), `gitdir: ${to}\n`);
       assert.equal(branchOf(tree), 'other');
+      assert.equal(headFileOf(tree), join(git, 'HEAD'));
     }
   });
 
   it('is none where there is none', () => {
     assert.equal(branchOf(folder.path), undefined);
+    assert.equal(headFileOf(folder.path), undefined);
     const nothing: readonly (string | Buffer)[] = [
       'd670460b4b4aece5915caf5c68d12f560a9fe3e4\n',
       'ref: refs/tags/v1\n',

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { Access } from '../../../src/authorization/access.ts';
+import { explain } from '../../../src/authorization/explain.ts';
 import type { NewGrant } from '../../../src/authorization/grantChanges.ts';
 import { ToolCatalog } from '../../../src/integrity/toolCatalog.ts';
 import { Generations } from '../../../src/store/generations.ts';
@@ -26,6 +27,7 @@ describe('the rows of Grants', () => {
   let catalog: ToolCatalog;
   let servers: Server[];
   let model: GrantsModel;
+  let branch: string | undefined;
 
   const observe = (id: string, names: readonly string[]) =>
     catalog.observe(
@@ -53,6 +55,7 @@ describe('the rows of Grants', () => {
 
   beforeEach(() => {
     bench = new Bench();
+    branch = undefined;
     clock = new ManualClock();
     const db = bench.window();
     access = new Access(db, bench.key, new Generations(), clock);
@@ -64,7 +67,7 @@ describe('the rows of Grants', () => {
       access,
       catalog,
       credentials: { get: () => undefined },
-      principal,
+      caller: () => ({ ...principal, branch }),
       now: () => clock.now(),
       warning: () => undefined,
     });
@@ -171,6 +174,57 @@ describe('the rows of Grants', () => {
     access.endTask(task.id);
     assert.equal(tool('echo').description, 'no access');
     assert.deepEqual(model.children(rowOf('echo', rowOf('GitHub'))), []);
+  });
+
+  it('show what is allowed on a git branch only there, with a mark, and say elsewhere that another one is checked out', () => {
+    access.start('srv-1', 'ask', 'wizard');
+    branch = 'feature/search';
+    give({ scope: { workspace: 'ws-1', workspaceName: 'shop', branch } });
+    const grantBelow = () => {
+      model.refresh();
+      const [grant] = model.children(rowOf('echo', rowOf('GitHub')));
+      return grant && model.look(grant);
+    };
+    const seen = () => [tool('echo').description, tool('echo').badge, tool('echo').context, grantBelow()?.icon, grantBelow()?.description];
+    const why = () => explain(model.ruling(rowOf('echo', rowOf('GitHub'))) ?? assert.fail()).join('\n');
+    assert.deepEqual(seen(), ['allowed in shop on branch feature/search', 'branch', 'tool.allow', 'check', '']);
+    assert.match(why(), /^The tool “echo” of GitHub is allowed in shop on branch feature\/search\./);
+    assert.equal(model.look(rowOf('GitHub'))?.description, '1 of 3 allowed, 2 ask');
+    for (branch of ['main', undefined]) {
+      assert.deepEqual(seen(), ['asks', 'asks', 'tool.ask', 'circle-outline', 'not on the branch that is checked out']);
+      assert.match(why(), /Nearly: allow echo in shop on branch feature\/search — another git branch is checked out\./);
+      assert.equal(model.look(rowOf('GitHub'))?.description, 'all 3 ask');
+    }
+    branch = 'feature/search';
+    assert.equal(tool('echo').badge, 'branch');
+    // What is denied on a branch is denied there, too.
+    access.revokeServer('srv-1');
+    give({ effect: 'deny', scope: { branch } });
+    assert.deepEqual(seen().slice(0, 3), ['denied on branch feature/search', 'denied', 'tool.deny']);
+    branch = 'main';
+    assert.deepEqual([tool('echo').description, tool('echo').badge], ['no access', undefined]);
+  });
+
+  it('look up the branch once for all rows', () => {
+    let lookups = 0;
+    model = new GrantsModel({
+      servers: { list: () => servers, get: (id) => servers.find((s) => s.id === id) },
+      access,
+      catalog,
+      credentials: { get: () => undefined },
+      caller: () => {
+        lookups++;
+        return { ...principal, branch: 'main' };
+      },
+      now: () => clock.now(),
+      warning: () => undefined,
+    });
+    give({ scope: { branch: 'main' } });
+    model.refresh();
+    lookups = 0;
+    model.refresh();
+    for (const row of model.children(rowOf('GitHub'))) model.look(row);
+    assert.equal(lookups, 1);
   });
 
   it('are the same objects as long as they exist', () => {
