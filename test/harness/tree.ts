@@ -82,12 +82,16 @@ export class Tree {
       .waitFor(timeoutMs === undefined ? {} : { timeout: timeoutMs });
   }
 
-  /** The text of a row's tooltip. */
+  /** The text of a row's tooltip. It does not come if the row is drawn again below the pointer: the pointer comes once more then. */
   async tooltip(label: string | RegExp): Promise<string> {
-    await this.row(label).hover();
     const hover = this.page.locator('.monaco-hover:visible').last();
-    await hover.waitFor();
-    return hover.innerText();
+    const shown = async () => {
+      await this.page.mouse.move(0, 0);
+      await this.row(label).hover({ timeout: TRY_MS });
+      await hover.waitFor({ timeout: TRY_MS });
+      return hover.innerText({ timeout: TRY_MS });
+    };
+    return until(shown, { timeoutMs: TIMEOUT_MS, what: `the tooltip of ${String(label)}` });
   }
 
   /** The checkbox of a row. */

@@ -147,7 +147,6 @@ describe('Grants, from server to grant', () => {
     await grants.waitDescription('Wiki', 'all 2 ask');
     await grants.waitDescription(/^Allow in workspace on branch feature\/search/, 'not on the branch that is checked out');
     await waitBadge(window, 'look', '?');
-    await window.page.mouse.move(0, 0);
     assert.match(await grants.tooltip('look'), /Nearly: allow look .* another git branch is checked out/);
     assert.equal((await callAndAnswer(window, tool('look'), {}, 'Allow once')).ok, true);
     checkOut('feature/search');
