@@ -156,7 +156,8 @@ export class Tunnel implements Disposable {
    */
   issue(server: string, client: Principal['client'], kind: 'own' | 'shared'): { readonly stem: string; readonly token: string } {
     const { window } = this.#options;
-    const principal: Principal = { client, ...window };
+    // The client last: a window that is described by a principal of its own must not make every agent the editor.
+    const principal: Principal = { ...window, client };
     const stem = kind === 'shared' ? sharedStem(server, window.window) : `${server}.${newId('cap')}`;
     return { stem, token: this.#files.issue(principal, server, stem) };
   }

@@ -4,6 +4,7 @@ import { span } from '../authorization/grant.ts';
 import { REFUSAL_MS } from '../authorization/refusals.ts';
 import type { Proposal } from '../authorization/widenings.ts';
 import { remaining, visible } from '../common/text.ts';
+import { classifyMethod } from '../mcp/methods.ts';
 import { reaches, spellOut, termsOf, type ReachContext } from './reach.ts';
 
 /** Arguments that are shown as rows; the rest is in the details. */
@@ -104,14 +105,14 @@ export function reachContextOf({ principal }: Pick<ApprovalRequest, 'principal'>
 
 function callRows(request: ApprovalRequest, { task }: PromptContext): PromptRow[] {
   const { call, principal, identical, lasting } = request;
-  const method = call.method === 'tools/call' || call.method === undefined ? 'tool' : call.method;
+  const kind = call.method === 'tools/call' || call.method === undefined ? 'tool' : 'method';
   const others = identical - 1;
   // What is given by hand while a task runs ends with it.
   const end = task === undefined ? undefined : `ends with the task “${visible(task, 40)}”`;
   const canWiden = lasting && request.proposals.length > 0;
   return [
     separator('The call (Enter here shows everything)'),
-    fact('tools', visible(call.tool ?? call.method ?? '', 80), `${method} of ${visible(call.serverLabel, 60)}`),
+    fact('tools', visible(call.tool ?? call.method ?? '', 80), `${kind} of ${visible(call.serverLabel, 60)}`),
     ...argumentRows(request.argumentsText, request.changes),
     ...placeRows(request),
     separator('Your answer'),
@@ -125,7 +126,7 @@ function callRows(request: ApprovalRequest, { task }: PromptContext): PromptRow[
     // What is narrow stands in front: in a low window the end of the list is out of sight.
     choice('close', 'Not now', `no, and not asked again about this for ${span(REFUSAL_MS)}`, 'no'),
     choice('circle-slash', 'Deny', 'from now on; change it in the Grants view', 'deny'),
-    ...(lasting ? [choice('clock', 'Allow for 15 minutes', 'this tool, any arguments', 'short')] : []),
+    ...(lasting ? [choice('clock', 'Allow for 15 minutes', wholeOf(call.method), 'short')] : []),
     ...(canWiden
       ? [
           {
@@ -142,6 +143,21 @@ function callRows(request: ApprovalRequest, { task }: PromptContext): PromptRow[
       : []),
     ...(lasting ? [choice('unlock', 'Always', end ?? 'everywhere, until you revoke it', 'always')] : []),
   ];
+}
+
+/** What is allowed if nothing is said about arguments. */
+function wholeOf(method: string | undefined): string {
+  switch (method === undefined ? 'tool' : classifyMethod(method)) {
+    case 'resource':
+      return 'all resources of this server';
+    case 'prompt':
+      return 'all prompts of this server';
+    case 'completion':
+    case 'unknown':
+      return 'this method, any arguments';
+    default:
+      return 'this tool, any arguments';
+  }
 }
 
 function wishRows(request: ApprovalRequest, { now, task }: PromptContext): PromptRow[] {

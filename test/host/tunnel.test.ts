@@ -67,6 +67,22 @@ describe('the main job, in the extension host', () => {
     assert.equal((await calls('get-sum')).length, 0);
   });
 
+  it('tells agents outside the editor from the editor, on the record and for grants', async () => {
+    const given = app.core.access.forServer(server.id);
+    const target = { kind: 'tools' as const, names: ['get-sum'] };
+    set('get-sum', 'allow');
+    app.core.access.give({ server: server.id, target, effect: 'deny', scope: { client: 'agent' }, givenBy: 'palette' });
+    const sum = { a: 20, b: 22 };
+    for (const [client, answer] of [
+      ['agent', /denied by the user/],
+      ['vscode', /42/],
+    ] as const) {
+      assert.match(await rawCall(app, server, 'get-sum', sum, client), answer);
+      assert.equal(app.core.audit.activities({ limit: 1 })[0]?.intent.client, client);
+    }
+    app.core.access.restore(server.id, given);
+  });
+
   it('takes a tool out of the running session, and brings it back, within seconds', async () => {
     set('get-sum', 'deny');
     await until(() => toolNamed(/_get-sum$/) === undefined, { timeoutMs: 60_000, what: 'get-sum to go' });
@@ -187,9 +203,9 @@ describe('the main job, in the extension host', () => {
 });
 
 /** Calls a tool over a capability of its own, past the editor's list of tools. Returns the body of the answer. */
-async function rawCall(app: App, server: Server, tool: string, input: object): Promise<string> {
+async function rawCall(app: App, server: Server, tool: string, input: object, client: 'vscode' | 'agent' = 'vscode'): Promise<string> {
   const { request } = await import('node:http');
-  const { token } = app.tunnel.issue(server.id, 'vscode', 'own');
+  const { token } = app.tunnel.issue(server.id, client, 'own');
   const { address } = app.tunnel;
   if (address.kind !== 'socket') assert.fail('the tunnel listens on a socket by default');
   const send = (message: object, session?: string) =>

@@ -54,7 +54,8 @@ describe('Grants, for resources', () => {
     const text = read();
     const prompt = await window.quickInputWith(question('resources/read'));
     assert.match(await prompt.innerText(), new RegExp(uri.replaceAll(/[^\w]/g, '.')));
-    assert.match(await prompt.innerText(), /Reader/);
+    assert.match(await prompt.innerText(), /Allow for 15 minutes\s*all resources of this server/);
+    assert.match((await prompt.locator('input.input').getAttribute('placeholder')) ?? '', /^Reader \(as it says\) wants to call it/);
     await window.screenshot(path.join(SHOTS, 'resources.png'));
     assert.equal(reached('resources/read'), 0);
     await answer(window, 'resources/read', 'Allow once');
@@ -114,6 +115,8 @@ describe('Grants, for resources', () => {
     await openViews(window, 'Activity');
     const activity = window.tree('Activity');
     await activity.row('Reader').waitFor();
-    await activity.waitDescription('resources/read', /^denied · Library · /);
+    await activity.waitDescription('Reader', /7 calls · 3 denied/);
+    assert.ok(!(await activity.labels()).includes('VS Code'), 'an agent outside is not taken for the editor');
+    await activity.waitDescription(/^demo:\/\//, /^(stopped|denied) · Library · /);
   });
 });

@@ -61,6 +61,16 @@ describe('the question about a call', () => {
     assert.equal(promptReason(request({ nearly: ['Nearly: x — y.'] })), `${request().why} Nearly: x — y.`);
   });
 
+  it('says what else than a tool is called, and what would be allowed of it', () => {
+    const wholes = ['resources/read', 'prompts/get', 'acme/do'].map((method) => {
+      const other = { server: 'srv-1', serverLabel: 'GitHub', method };
+      const rows = texts(promptRows(request({ call: other, proposals: widenings(other, undefined) }), { kind: 'call' }, CONTEXT));
+      assert.equal(rows[1], `${method} | method of GitHub`);
+      return rows.find((row) => row.startsWith('Allow for 15 minutes'))?.split(' | ')[1];
+    });
+    assert.deepEqual(wholes, ['all resources of this server', 'all prompts of this server', 'this method, any arguments']);
+  });
+
   it('answers calls that say the same together', () => {
     const three = request({ identical: 3 });
     assert.match(promptPlaceholder(three, NOW), /wants to make 3 calls like this/);
