@@ -14,6 +14,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { compiledTextScan } from '../scripts/textScan.ts';
 import { openBridge, openHttp, type Carrier } from './clients.ts';
 import { measureFlight } from './flight.ts';
 import { measureIdle } from './idle.ts';
@@ -69,6 +70,7 @@ const unknown = only.filter((name) => !PARTS.includes(name));
 if (unknown.length > 0) throw new Error(`There is no part ${unknown.join(', ')}; there are ${PARTS.join(', ')}.`);
 
 async function main(): Promise<number> {
+  compiledTextScan();
   if (only.length === 1 && only[0] === 'inspect') return judge(await measureInspection(rounds));
   const parts = await new Parts().start();
   const carriers = new Map<Variant, Carrier>();

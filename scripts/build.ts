@@ -12,6 +12,7 @@ import { build as bundle, context, type BuildOptions } from 'esbuild';
 import { packedCedar } from './cedarEngine.ts';
 import { splitCommonJs, tighten } from './finish.ts';
 import { NOTICES, noticesOf } from './notices.ts';
+import { compiledTextScan } from './textScan.ts';
 import { HTTP_PARSER, LEAN_DEFINES, httpParser, leanPackages } from './leanPackages.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
@@ -62,7 +63,11 @@ export function productBundles(production: boolean): BuildOptions[] {
         snapshot: 'src/configuration/snapshotJob.ts',
       },
       external: ['vscode'],
-      define: { ...LEAN_DEFINES, CULVERT_CEDAR_ENGINE: JSON.stringify(CEDAR_ENGINE) },
+      define: {
+        ...LEAN_DEFINES,
+        CULVERT_CEDAR_ENGINE: JSON.stringify(CEDAR_ENGINE),
+        CULVERT_SCAN: JSON.stringify(compiledTextScan().toString('base64')),
+      },
       plugins: [leanPackages(), splitCommonJs({ production, target: common.target })],
     },
     // It is copied to a place that outlasts this version, so it stands alone.

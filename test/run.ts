@@ -15,6 +15,7 @@ import { runTests } from '@vscode/test-electron';
 import { build, buildTests } from '../scripts/build.ts';
 import { writeDemoFile } from '../scripts/demo/demoFile.ts';
 import { startDemoUpstream } from '../scripts/demo/upstream.ts';
+import { compiledTextScan } from '../scripts/textScan.ts';
 import { ensureChromium, MissingPrerequisite } from './harness/chromium.ts';
 import { HOST_DEMO_LABEL } from './harness/hostDemo.ts';
 import { PROJECT_ROOT } from './harness/paths.ts';
@@ -50,6 +51,7 @@ process.env['CULVERT_TEST_NODE'] = process.execPath;
 if (process.stdout.isTTY) process.env['MOCHA_COLORS'] = '1';
 
 try {
+  compiledTextScan();
   process.exitCode = await runStages();
 } catch (error) {
   if (!(error instanceof MissingPrerequisite)) throw error;

@@ -28,8 +28,9 @@ export class Unescaped {
   /** Reads `text`. False if there was nothing to change; the result then is not kept. */
   read(text: Buffer): boolean {
     const size = text.length;
-    // No escape is longer than what it stands for, but for `ﷺ` and its kin, which are not decomposed: four bytes at most become four.
-    if (this.#bytes.length < size + 8) this.#bytes = Buffer.allocUnsafe(roomFor(size + 8));
+    // No escape is shorter than what it stands for; of characters, three bytes become four at most (`Ⅷ`, `⑽`).
+    const room = size + Math.ceil(size / 3) + 8;
+    if (this.#bytes.length < room) this.#bytes = Buffer.allocUnsafe(roomFor(room));
     const out = this.#bytes;
     const from4 = viewOf(text);
     const to4 = viewOf(out);

@@ -1,4 +1,5 @@
 import { isAscii } from 'node:buffer';
+import { textScanFor } from './textScan.ts';
 
 /**
  * Characters that a person does not see and a model does: tag characters, direction overrides, zero-width characters, variation selectors
@@ -29,6 +30,8 @@ const MIN_BITS = 16;
 
 /** Whether a text can hold anything hidden. Looks at four bytes at a time. */
 export function mayHideText(text: Buffer): boolean {
+  const scan = textScanFor(text.length);
+  if (scan) return scan.nextSuspect(scan.place(text), 0, text.length) < text.length;
   return !isAscii(text) || firstControl(text, 0) < text.length;
 }
 
@@ -44,12 +47,15 @@ export function findHiddenText(text: Buffer): HiddenSpan[] {
     }
     return spans;
   }
+  const scan = textScanFor(text.length);
+  const placed = scan?.place(text) ?? 0;
+  const nextFrom = (from: number) => (scan ? scan.nextSuspect(placed, from, text.length) : nextSuspect(text, from));
   let rightToLeft: boolean | undefined;
-  for (let at = nextSuspect(text, 0); at < text.length;) {
+  for (let at = nextFrom(0); at < text.length;) {
     const [point, length] = pointAt(text, at);
     const kind = length === 0 ? undefined : kindOf(point);
     if (kind === undefined) {
-      at = nextSuspect(text, at + Math.max(length, 1));
+      at = nextFrom(at + Math.max(length, 1));
       continue;
     }
     let end = kind === 'terminal escape' ? escapeEnd(text, at) : at + length;
@@ -65,7 +71,7 @@ export function findHiddenText(text: Buffer): HiddenSpan[] {
     if (kind === 'direction controls') rightToLeft ??= holdsRightToLeft(text);
     const honest = separates(text, at, end) || isHonest(kind, point, points, at, shownBefore(text, at), next, rightToLeft ?? false);
     if (!honest && !add(spans, text, { start: at, end, kind })) return spans;
-    at = nextSuspect(text, end);
+    at = nextFrom(end);
   }
   return spans;
 }

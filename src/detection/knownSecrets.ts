@@ -4,6 +4,7 @@ import { coresOf } from './cores.ts';
 import { decodingBudget, forEachEncodedRun, type DecodingBudget } from './encodedRuns.ts';
 import { Unescaped } from './escapes.ts';
 import { forEachHiddenMessage } from './hiddenText.ts';
+import { foldingTable } from './lookAlikes.ts';
 import { newCore, SecretIndex, SEEN_SLOTS, type BuiltIndex, type Core, type IndexedPattern, type Layer } from './secretIndex.ts';
 import type { SecretForm } from './secretPatterns.ts';
 import { MIN_RUN_SYMBOLS } from './seeds.ts';
@@ -200,12 +201,13 @@ export class KnownSecrets {
   /** `escaped`: whether the text may hold escapes. */
   #scanLevel(text: Buffer, depth: number, number: number, escaped: boolean, search: Searching, emit: Emit): void {
     const levels = (this.#levels[depth] ??= []);
-    const level = (levels[number] ??= { symbols: new Symbols(), unescaped: new Unescaped(), runs: [] });
+    const level = (levels[number] ??= { symbols: new Symbols(depth === 0 && number === 0), unescaped: new Unescaped(), runs: [] });
     const { unescaped } = level;
     const index = this.#index.build();
     this.#probe(index, text, level, number > 0, search, emit);
     const ascii = isAscii(text);
-    const changes = escaped && number < MAX_LEVELS && Unescaped.mayChange(text, ascii) && unescaped.read(text);
+    const mayChange = escaped && number < MAX_LEVELS && Unescaped.mayChange(text, ascii) && !changesNothing(text, level, index);
+    const changes = mayChange && unescaped.read(text);
     // What is as in a secret may go on behind a change.
     const runs = changes && level.runs.length < MAX_RUNS ? level.runs.map((run) => placesOf(run, level.symbols)) : undefined;
     if (depth < MAX_DEPTH) this.#scanEncoded(text, ascii, depth, search, emit);
@@ -258,9 +260,24 @@ export class KnownSecrets {
     const visit = (owner: number, place: number, at: number) => {
       lookAt(layer, owner, place, at, text, level, reading, search, emit);
     };
-    for (let at = filter.next(symbols, data, 0, count); at < count; at = filter.next(symbols, data, filter.after(at), count))
+    const scan = read.scan?.use(filter) === true ? read.scan : undefined;
+    for (let from = 0; ;) {
+      const at = scan ? scan.nextSeed(from, count) : filter.next(symbols, data, from, count);
+      if (at >= count) break;
       for (layer of layers) layer.seeds.lookUp(symbols, at, visit);
+      from = filter.after(at);
+    }
   }
+}
+
+/**
+ * Whether what is read as something else in a text that was just searched can have brought up nothing. Told only of texts without escapes and
+ * without anything as in a secret: accents, quotes and dashes are in many, and nothing comes of them.
+ */
+function changesNothing(text: Buffer, { symbols: { scan, placed }, runs }: Level, { exact, filter, layers, around }: BuiltIndex): boolean {
+  if (!scan || !filter || runs.length > 0 || exact.length > 0 || Unescaped.mayChange(text, true) || !scan.use(filter)) return false;
+  scan.fold(foldingTable);
+  return scan.changesNothing(placed, text.length, around, (symbols, at) => layers.some(({ seeds }) => seeds.holds(symbols, at)));
 }
 
 function placesOf({ start, end }: { readonly start: number; readonly end: number }, symbols: Symbols): { start: number; end: number } {

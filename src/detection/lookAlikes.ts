@@ -42,7 +42,7 @@ const TAG_FIRST = 0xe0020;
 const TAG_LAST = 0xe007e;
 
 /** Code point of a small number: what it counts as is in `table`, at that place. 0: itself. 1: nothing. From 2: the text at that place less 2. */
-interface Folding {
+export interface Folding {
   readonly table: Uint16Array;
   readonly texts: readonly Uint8Array[];
 }
@@ -53,6 +53,11 @@ const TABLE_END = 0x20000;
 let folding: Folding | undefined;
 
 const NOTHING = new Uint8Array(0);
+
+/** What all characters below {@link TABLE_END} count as. */
+export function foldingTable(): Folding {
+  return (folding ??= buildFolding());
+}
 
 /** Bytes (ASCII) that the code point counts as, none if it shows nothing, undefined if it stands for itself. */
 export function foldedCharacter(point: number): Uint8Array | undefined {

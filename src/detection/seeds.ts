@@ -43,8 +43,9 @@ function seedsOf({ symbols, period }: SeededPattern): number {
 
 /** Tells places of a text that may be seeds of one of several tables. */
 export class SeedFilter {
-  readonly #bits: Uint32Array;
-  readonly #shift: number;
+  readonly bits: Uint32Array;
+  /** How far a hash is shifted to be the number of a bit. */
+  readonly shift: number;
 
   constructor(tables: readonly SeedTable[]) {
     const seeds = tables.reduce((sum, { places }) => sum + places.length, 0);
@@ -52,14 +53,14 @@ export class SeedFilter {
     const filter = new Uint32Array((1 << bits) >>> 5);
     const shift = 32 - bits;
     for (const table of tables) table.addTo(filter, shift);
-    this.#bits = filter;
-    this.#shift = shift;
+    this.bits = filter;
+    this.shift = shift;
   }
 
   /** The first probed place from `from` on that may be a seed, `count` if there is none. `data` is the memory of `symbols`. */
   next(symbols: Uint8Array, data: DataView, from: number, count: number): number {
-    const filter = this.#bits;
-    const shift = this.#shift;
+    const filter = this.bits;
+    const shift = this.shift;
     const last = count - SEED_SYMBOLS;
     for (let i = from; i <= last; i += PROBE_STEP) {
       const hash = Math.imul(data.getInt32(i, true) ^ Math.imul(symbols[i + 4] as number, SPREAD_FIFTH), SPREAD);

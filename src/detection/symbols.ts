@@ -1,3 +1,5 @@
+import { textScanFor, type TextScan } from './textScan.ts';
+
 /**
  * The symbols of a text: its ASCII letters and digits, letters in lower case, everything else left out. A secret that was spaced out,
  * dashed, broken into lines, put in another case or between invisible characters has the same symbols as before; so have base64, base32 and
@@ -34,22 +36,51 @@ export class Symbols {
   /** The same memory. */
   data = new DataView(this.symbols.buffer);
   count = 0;
+  /** The module that read them, where it lies in there, if so. */
+  scan: TextScan | undefined;
+  placed = 0;
+  readonly #mayScan: boolean;
   #text: Uint8Array = this.symbols;
   /** Number of symbols before each block of the text. */
   #marks = new Uint32Array(16);
+  /** Memory of our own. */
+  #own = this.symbols;
+  #ownData = this.data;
+  #ownMarks = this.#marks;
   /** Where the last walk ended: a place in the text, and the number of symbols before it. */
   #cursorAt = 0;
   #cursorCount = 0;
 
+  /** `mayScan`: whether no other text is read until this one has been done with; then the module for that is used. */
+  constructor(mayScan = false) {
+    this.#mayScan = mayScan;
+  }
+
   /** Reads `text`, which must stay as it is until the next call. */
   read(text: Uint8Array): void {
     const { length } = text;
-    if (this.symbols.length < length + SLACK) {
-      this.symbols = new Uint8Array(roomFor(length + SLACK));
-      this.data = new DataView(this.symbols.buffer);
+    this.#text = text;
+    this.#cursorAt = 0;
+    this.#cursorCount = 0;
+    const scan = this.#mayScan ? textScanFor(length) : undefined;
+    this.scan = scan;
+    if (scan) {
+      this.placed = scan.place(text);
+      this.count = scan.readSymbols(this.placed, length);
+      this.symbols = scan.symbols;
+      this.data = scan.symbolsData;
+      this.#marks = scan.marks;
+      return;
+    }
+    if (this.#own.length < length + SLACK) {
+      this.#own = new Uint8Array(roomFor(length + SLACK));
+      this.#ownData = new DataView(this.#own.buffer);
     }
     const blocks = Math.ceil(length / BLOCK_BYTES);
-    if (this.#marks.length < blocks) this.#marks = new Uint32Array(roomFor(blocks));
+    if (this.#ownMarks.length < blocks) this.#ownMarks = new Uint32Array(roomFor(blocks));
+    this.symbols = this.#own;
+    this.data = this.#ownData;
+    this.#marks = this.#ownMarks;
     const table = pairTable();
     const from = new DataView(text.buffer, text.byteOffset, length);
     const to = this.data;
@@ -71,9 +102,6 @@ export class Symbols {
       }
     }
     this.count = count;
-    this.#text = text;
-    this.#cursorAt = 0;
-    this.#cursorCount = 0;
   }
 
   /** Place in the text of the symbol with this index. Cheap when asked in ascending order. */
@@ -95,11 +123,11 @@ export class Symbols {
 
   /** Gives memory back that was needed for a very long text. */
   trim(maxBytes: number): void {
-    if (this.symbols.length <= maxBytes) return;
-    this.symbols = new Uint8Array(256);
-    this.data = new DataView(this.symbols.buffer);
-    this.#marks = new Uint32Array(16);
-    this.#text = this.symbols;
+    if (this.#own.length <= maxBytes) return;
+    this.symbols = this.#own = new Uint8Array(256);
+    this.data = this.#ownData = new DataView(this.#own.buffer);
+    this.#marks = this.#ownMarks = new Uint32Array(16);
+    this.#text = this.#own;
     this.count = 0;
   }
 

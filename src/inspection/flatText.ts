@@ -1,8 +1,10 @@
 import { roomFor, viewOf } from '../detection/symbols.ts';
+import { textScanFor, type TextScan } from '../detection/textScan.ts';
 
 const BACKSLASH = 0x5c;
 /** So many bytes without an escape, and the next one is searched natively. */
 const PLAIN_BYTES = 256;
+const NONE = Buffer.alloc(0);
 /** Memory that is kept for the next text, bytes. */
 const KEPT_BYTES = 1_048_576;
 
@@ -26,8 +28,11 @@ for (const [letter, byte] of [
  * most are, costs nothing. Places are found again in the bytes that were read.
  */
 export class FlatText {
-  /** The result; the text itself if it holds no escape. Good until the next {@link read}. */
-  bytes: Buffer = Buffer.alloc(0);
+  /** The result; the text itself if it holds no escape. Good until the next {@link read}, of any of these. */
+  bytes: Buffer = NONE;
+  /** Whether the text may hold one of the keys `"data"` and `"blob"`. */
+  mayHoldBlobs = true;
+  #scan: TextScan | undefined;
   #raw: Buffer = this.bytes;
   #scratch: Buffer = this.bytes;
   /** The same memory. */
@@ -39,16 +44,24 @@ export class FlatText {
   read(raw: Buffer): Buffer {
     this.#raw = raw;
     this.#steps = undefined;
+    this.mayHoldBlobs = true;
+    this.#scan = textScanFor(raw.length);
+    if (this.#scan) {
+      const { flat, mayHoldBlobs } = this.#scan.flatten(raw);
+      this.mayHoldBlobs = mayHoldBlobs;
+      return (this.bytes = flat);
+    }
     const first = raw.indexOf(BACKSLASH);
     if (first < 0) return (this.bytes = raw);
-    if (this.#scratch.length < raw.length) this.#keep(Buffer.allocUnsafe(roomFor(raw.length)));
-    return (this.bytes = this.#scratch.subarray(0, this.#flatten(first)));
+    const length = this.#flatten(first);
+    return (this.bytes = this.#scratch.subarray(0, length));
   }
 
   /** Gives memory back that was needed for a very long text. */
   release(): void {
-    this.bytes = this.#raw = Buffer.alloc(0);
+    this.bytes = this.#raw = NONE;
     this.#steps = undefined;
+    this.#scan?.release();
     if (this.#scratch.length > KEPT_BYTES) this.#keep(this.bytes);
   }
 
@@ -95,8 +108,9 @@ export class FlatText {
   /** Writes the result; `first` is the first backslash. Returns its length. */
   #flatten(first: number, steps?: number[]): number {
     const raw = this.#raw;
-    const out = this.#scratch;
     const { length } = raw;
+    if (this.#scratch.length < length) this.#keep(Buffer.allocUnsafe(roomFor(length)));
+    const out = this.#scratch;
     const from4 = viewOf(raw);
     const to4 = this.#scratchView;
     raw.copy(out, 0, 0, first);

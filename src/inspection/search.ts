@@ -80,9 +80,18 @@ export class Search {
 
   /** Searches a JSON message, in every string, key, number and base64 field; what is no JSON, as text. */
   message(raw: Buffer, wanted: Wanted): Found {
+    try {
+      return this.#message(raw, wanted);
+    } finally {
+      this.#flat.release();
+    }
+  }
+
+  #message(raw: Buffer, wanted: Wanted): Found {
     const flat = this.#flat.read(raw);
     const found = this.#find(flat, wanted);
-    const blobs = blobFields(raw);
+    const blobs = this.#flat.mayHoldBlobs ? blobFields(raw) : [];
+    if (found.hits.length === 0 && blobs.length === 0) return found.complete ? NOTHING : { hits: [], complete: false };
     let complete = found.complete;
     const inBlobs = blobs.flatMap((blob) => {
       const search = this.#find(blob.decoded, { ...wanted, hidden: false });
@@ -90,12 +99,8 @@ export class Search {
       return search.hits.map((hit) => ({ hit, blob }));
     });
     if (blobs.length > 0) complete &&= !blobs.some(({ cut }) => cut);
-    if (found.hits.length === 0 && inBlobs.length === 0) {
-      this.#flat.release();
-      return complete ? NOTHING : { hits: [], complete };
-    }
+    if (found.hits.length === 0 && inBlobs.length === 0) return complete ? NOTHING : { hits: [], complete };
     const places = found.hits.map((hit) => ({ hit, ...widened(raw, this.#flat.startOf(hit.start), this.#flat.endOf(hit.end)) }));
-    this.#flat.release();
     const ranges = [...places, ...inBlobs.map(({ blob }) => blob.token)].sort((a, b) => a.start - b.start);
     let scalars: Scalar[];
     try {
@@ -160,7 +165,7 @@ export class Search {
     for (const { start, end, id, form } of search.matches)
       hits.push({ kind: 'known', id, tier: 'known', title: '', form, value: '', start, end });
     if (only) return { hits, complete };
-    const knownHits = [...hits];
+    const knownHits = hits.slice();
     if (text.length > MAX_PATTERN_BYTES) complete &&= patterns.length === 0;
     else
       for (const matcher of patterns)

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { compiledTextScan } from '../../scripts/textScan.ts';
 import { startTunnel, type HeadlessTunnel } from '../../src/tunnel/index.ts';
 import { runClientSuites } from './clientSuite.ts';
 import { startForwarder } from './forwarder.ts';
@@ -144,6 +145,7 @@ async function withAdapter<T>(args: readonly string[], run: (url: string) => Pro
 }
 
 async function main(): Promise<number> {
+  compiledTextScan();
   const output = options.output ?? mkdtempSync(join(tmpdir(), 'culvert-conformance-'));
   const revisions = REVISIONS.filter((revision) => options.revision === undefined || revision === options.revision);
   const differences: Difference[] = [];

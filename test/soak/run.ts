@@ -6,6 +6,7 @@
  * The last two are seconds. Prints how it goes and a summary; exit code 1 if anything is not as it must be.
  */
 import { parseArgs } from 'node:util';
+import { compiledTextScan } from '../../scripts/textScan.ts';
 import { soak } from './soak.ts';
 
 const { values: options } = parseArgs({
@@ -18,6 +19,7 @@ const { values: options } = parseArgs({
   },
 });
 
+compiledTextScan();
 const { summary, violations } = await soak({
   seconds: Number(options.minutes) * 60,
   sessions: Number(options.sessions),

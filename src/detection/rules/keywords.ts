@@ -1,3 +1,5 @@
+import { textScanFor } from '../textScan.ts';
+
 /** A keyword, and what can stand behind it. */
 export interface Keyword {
   /** At least two characters, lower case, ASCII. */
@@ -68,6 +70,8 @@ const MAX_ANCHOR = 256;
 export class KeywordScanner {
   /** For two bytes (little-endian, seven bits of each: the table is to stay in near memory), as bits: below, the groups of runs that begin with them, above, of those that end with them. */
   readonly #filter = new Uint32Array(16_384);
+  /** All of this, as `wasm/scan.ts` reads it: see {@link tablesOf}. */
+  #tables: Uint8Array | undefined;
   readonly #keywords: readonly Uint8Array[];
   /** Runs by row: the first of each row, one more at the end; for each run its last three bytes, its keyword and its place in that. */
   readonly #rows = new Uint32Array(ROWS + 1);
@@ -107,10 +111,57 @@ export class KeywordScanner {
 
   /** Calls `visit` for each place where a keyword begins, nearly in order: as their rarest parts come. */
   scan(text: Uint8Array, visit: (keyword: number, start: number) => void): void {
+    const { length } = text;
+    const groups = text.includes(SENTINEL) ? (1 << GROUPS) - 1 : SENTINEL_GROUP - 1;
+    const scan = textScanFor(length);
+    const tables = scan?.tables((this.#tables ??= this.#asTables())) ?? 0;
+    if (scan && tables !== 0) {
+      const at = scan.place(text);
+      const { found } = scan;
+      for (let pair = 0; pair < (length >>> 2) * 2; pair = scan.goOnFrom()) {
+        const end = scan.keywords(at, pair, length, tables, groups) * 2;
+        for (let f = 0; f < end; f += 2) visit(found[f] as number, found[f + 1] as number);
+      }
+    } else this.#scanPairs(text, groups, visit);
+    for (let i = Math.max((length & ~3) - 1, 1); i < length; i += 2) this.#check(text, i, visit);
+  }
+
+  /**
+   * For `wasm/scan.ts`, numbers little-endian: the filter; the rows; where keywords are listed; for each run its last three bytes (4 bytes), its
+   * keyword and its place in that (2 each); for each keyword where its characters are and how many (4 each); the characters.
+   */
+  #asTables(): Uint8Array {
+    const runs = this.#lasts.length;
+    const keywords = this.#keywords;
+    const list = (this.#filter.length + this.#rows.length + 1 + runs * 2) * 4;
+    let at = list + keywords.length * 8;
+    const bytes = new Uint8Array(keywords.reduce((sum, { length }) => sum + length, at));
+    const data = new DataView(bytes.buffer);
+    let end = 0;
+    const put = (value: number) => {
+      data.setUint32(end, value, true);
+      end += 4;
+    };
+    this.#filter.forEach(put);
+    this.#rows.forEach(put);
+    put(list);
+    for (let run = 0; run < runs; run++) {
+      put(this.#lasts[run] as number);
+      put((this.#owners[run] as number) | ((this.#places[run] as number) << 16));
+    }
+    for (const keyword of keywords) {
+      put(at);
+      put(keyword.length);
+      bytes.set(keyword, at);
+      at += keyword.length;
+    }
+    return bytes;
+  }
+
+  #scanPairs(text: Uint8Array, groups: number, visit: (keyword: number, start: number) => void): void {
     const filter = this.#filter;
     const { length } = text;
     const data = new DataView(text.buffer, text.byteOffset, length);
-    const groups = text.includes(SENTINEL) ? (1 << GROUPS) - 1 : SENTINEL_GROUP - 1;
     let i = 0;
     let last = 0;
     for (; i + 4 <= length; i += 4) {
@@ -125,7 +176,6 @@ export class KeywordScanner {
       }
       last = high;
     }
-    for (i = Math.max(i - 1, 1); i < length; i += 2) this.#check(text, i, visit);
   }
 
   /** Compares what may have its second byte of a run at `at`. */

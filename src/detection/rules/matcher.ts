@@ -49,6 +49,8 @@ export class PatternMatcher {
   /** By rule: a place in the text, and the next place from there on of the byte that its matches hold. */
   readonly #askedFrom: Uint32Array;
   readonly #nextAt: Uint32Array;
+  /** Whether these are about this text. */
+  #begun = false;
 
   /** @throws if a rule can't be used, see `problemOf`. `lazy`: the rules, where somebody else sees to it that they can. */
   constructor(rules: readonly Rule[], lazy = rules.map(eager)) {
@@ -87,10 +89,9 @@ export class PatternMatcher {
   /** All places in `text`, in order and apart: of places that overlap the one of the surer tier stays, then the longer one. */
   find(text: Buffer): PatternMatch[] {
     const out: PatternMatch[] = [];
-    this.#ends.fill(0);
-    this.#to.fill(0);
-    this.#askedFrom.fill(NEVER);
+    this.#begun = false;
     this.#keywords.scan(text, (keyword, at) => {
+      if (!this.#begun) this.#begin();
       const leads = this.#leads[keyword] as readonly Lead[];
       for (const { lazy, keywordLength } of leads) {
         const compiled = lazy.compile();
@@ -106,6 +107,14 @@ export class PatternMatcher {
     for (const compiled of this.#opened) this.#search(compiled, text, out);
     this.#opened.clear();
     return out.length > 1 ? apart(out) : out;
+  }
+
+  /** Forgets the text before, at the first keyword: most texts hold none. */
+  #begin(): void {
+    this.#begun = true;
+    this.#ends.fill(0);
+    this.#to.fill(0);
+    this.#askedFrom.fill(NEVER);
   }
 
   #tryAt(compiled: CompiledRule, text: Buffer, at: number, out: PatternMatch[]): void {
