@@ -65,6 +65,8 @@ export class AuditLog implements Disposable {
   /** The last entry that is in the database. */
   #written: Head = { n: 0, hash: '' };
   readonly #journal: IntentJournal;
+  /** Whether so many calls ended at a time, when outcomes were written last, that these did not wait for more. */
+  #thick = false;
   /** What stands in the journal and not in the database yet. */
   #ahead: Link[] = [];
   /** {@link Database.dataVersion} when this window last wrote; `undefined` if it could not. */
@@ -118,7 +120,7 @@ export class AuditLog implements Disposable {
   close(exchange: string, outcome: Outcome | (() => Outcome)): void {
     this.#outcomes.push(this.#entry('outcome', exchange, null, null, outcome));
     if (this.#outcomes.length > MAX_WAITING_OUTCOMES) this.#outcomes.shift();
-    if (this.#outcomes.length === OUTCOMES_AT_ONCE) setImmediate(() => this.#tryFlush());
+    if (this.#outcomes.length === OUTCOMES_AT_ONCE) setImmediate(() => this.#tryFlush(true));
     this.#outcomeTimer ??= this.#clock.after(OUTCOME_DELAY_MS, () => this.#tryFlush());
   }
 
@@ -298,7 +300,8 @@ export class AuditLog implements Disposable {
     });
   }
 
-  #tryFlush(): void {
+  #tryFlush(thick = false): void {
+    this.#thick = thick;
     try {
       this.flush();
     } catch {
@@ -335,7 +338,7 @@ export class AuditLog implements Disposable {
   #keep(entries: readonly Waiting[]): void {
     // Only where calls come one upon the other, and nobody else has changed the database since this window wrote it: one that can't be
     // written lets nothing through.
-    const thick = this.#outcomes.length >= THICK || this.#ahead.length > 0;
+    const thick = this.#thick || this.#outcomes.length >= THICK;
     if (!thick || this.#outcomeTimer === undefined || this.#version !== this.#db.dataVersion() || this.#stopped) {
       this.#write(entries);
       return;
