@@ -57,6 +57,7 @@ export interface ListenerOptions<P> {
   readonly logger: Logger;
 }
 
+const NO_BODY = Buffer.alloc(0);
 const PATH = /^\/servers\/([^/]+)\/mcp$/;
 
 /** Accepts connections of agents, turns away what is malformed, foreign or too large, and hands on the rest. */
@@ -86,7 +87,7 @@ export class Listener<P> implements Disposable {
         insecureHTTPParser: false,
         noDelay: true,
       },
-      (request, response) => void this.#accept(request, response),
+      (request, response) => this.#accept(request, response),
     );
     this.#server.maxConnections = this.#limits.connections + SURPLUS_CONNECTIONS;
     this.#server.on('connection', (socket: Socket) => this.#count(socket));
@@ -140,7 +141,8 @@ export class Listener<P> implements Disposable {
     this.#options.logger.warn(`More than ${this.#limits.connections} connections of agents are open. Another one was refused.`);
   }
 
-  async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** No promise until the request is complete: each would cost a turn of the microtasks. */
+  #accept(request: IncomingMessage, response: ServerResponse): void {
     const gone = new Stop();
     response.on('close', () => {
       if (!response.writableFinished) gone.abort();
@@ -149,15 +151,19 @@ export class Listener<P> implements Disposable {
     response.on('error', ignore);
     request.on('error', ignore);
     try {
-      await this.#admit(request, response, gone.signal);
+      this.#admit(request, response, gone.signal);
     } catch (error) {
-      this.#options.logger.error(`A request could not be handled: ${messageOf(error)}`);
-      if (!response.headersSent) finish(response, 500);
-      else response.destroy();
+      this.#failed(response, error);
     }
   }
 
-  async #admit(request: IncomingMessage, response: ServerResponse, gone: StopSignal): Promise<void> {
+  #failed(response: ServerResponse, error: unknown): void {
+    this.#options.logger.error(`A request could not be handled: ${messageOf(error)}`);
+    if (!response.headersSent) finish(response, 500);
+    else response.destroy();
+  }
+
+  #admit(request: IncomingMessage, response: ServerResponse, gone: StopSignal): void {
     const { headers } = request;
     if (this.#surplus.has(request.socket)) {
       const body = errorBody(undefined, ERROR_CODE.closed, 'Culvert has as many connections open as it may. Close one, then try again.');
@@ -188,17 +194,26 @@ export class Listener<P> implements Disposable {
       finish(response, headers['mcp-session-id'] === undefined ? 503 : 404, { 'content-type': 'application/json' }, body);
       return;
     }
-    const body = httpMethod === 'POST' ? await readBody(request, this.#limits.requestBytes) : Buffer.alloc(0);
-    if (body === 'too-large') {
-      finish(response, 413, { connection: 'close' });
+    const { capability } = admission;
+    const hand = (body: Buffer) => {
+      this.#options
+        .handle({ httpMethod, server, capability, headers, body, response, gone })
+        .catch((error: unknown) => this.#failed(response, error));
+    };
+    if (httpMethod !== 'POST') {
+      hand(NO_BODY);
       return;
     }
-    if (body === 'broken') return;
-    if (httpMethod === 'POST' && !isJson(headers['content-type'])) {
-      finish(response, 415);
-      return;
-    }
-    await this.#options.handle({ httpMethod, server, capability: admission.capability, headers, body, response, gone });
+    readBody(request, this.#limits.requestBytes, (body) => {
+      try {
+        if (body === 'too-large') finish(response, 413, { connection: 'close' });
+        else if (body === 'broken') return;
+        else if (!isJson(headers['content-type'])) finish(response, 415);
+        else hand(body);
+      } catch (error) {
+        this.#failed(response, error);
+      }
+    });
   }
 
   #hostIsOurs(host: string | undefined): boolean {
@@ -232,19 +247,30 @@ function finish(
   response.writeHead(status, { ...headers, 'content-length': body.length }).end(body);
 }
 
-function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | 'too-large' | 'broken'> {
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.resolve('too-large');
-  return new Promise((resolve) => {
-    const parts = new Gathering();
-    request.on('data', (part: Buffer) => {
-      if (parts.bytes + part.length > maxBytes) {
-        request.pause();
-        resolve('too-large');
-      } else parts.add(part);
-    });
-    request.on('end', () => resolve(parts.take()));
-    // Behind its end, too; then nobody listens any more.
-    request.on('close', () => resolve('broken'));
+/** Calls `done` once: with the whole body, or why there is none. */
+function readBody(request: IncomingMessage, maxBytes: number, done: (body: Buffer | 'too-large' | 'broken') => void): void {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) {
+    done('too-large');
+    return;
+  }
+  let parts: Gathering | undefined = new Gathering();
+  const finished = (body: Buffer | 'too-large' | 'broken') => {
+    parts = undefined;
+    done(body);
+  };
+  request.on('data', (part: Buffer) => {
+    if (!parts) return;
+    if (parts.bytes + part.length > maxBytes) {
+      request.pause();
+      finished('too-large');
+    } else parts.add(part);
+  });
+  request.on('end', () => {
+    if (parts) finished(parts.take());
+  });
+  // Behind its end, too; then nobody listens any more.
+  request.on('close', () => {
+    if (parts) finished('broken');
   });
 }
 
