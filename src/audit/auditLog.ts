@@ -74,7 +74,7 @@ export class AuditLog implements Disposable {
   #stopped = false;
   /** Whether the chain is known outside the database; without a memory there is nobody to know it. */
   #begun: boolean;
-  #wroteThisTurn = false;
+  #wroteInTurn = -1;
   /** Whether several intents came in the last turn that had any. */
   #busy = false;
 
@@ -102,9 +102,9 @@ export class AuditLog implements Disposable {
     const entry = this.#entry('intent', exchange, intent.server, intent.tool ?? null, intent);
     // The first of a turn is written at once, so that a lone call does not wait; those that come with it share a transaction. Where the
     // last turn had several, so will this one have, and its first waits for the others.
-    if (!this.#wroteThisTurn && !this.#busy) {
-      this.#wroteThisTurn = true;
-      setImmediate(() => (this.#wroteThisTurn = false));
+    const { turn } = this.#db;
+    if (this.#wroteInTurn !== turn && !this.#busy) {
+      this.#wroteInTurn = turn;
       this.#keep([entry]);
       return undefined;
     }

@@ -49,22 +49,53 @@ export interface ObjectVisitor {
   readonly inside?: (key: string) => ObjectVisitor | undefined;
 }
 
+/**
+ * Words that are read again and again, found by their bytes: making a text of bytes takes a call out of JavaScript, and a message has ten. ASCII,
+ * without backslash.
+ */
+export class KnownWords {
+  /** By length. */
+  readonly #words: readonly (readonly string[])[];
+
+  constructor(words: readonly string[]) {
+    const byLength: string[][] = [];
+    for (const word of words) (byLength[word.length] ??= []).push(word);
+    this.#words = byLength;
+  }
+
+  /** The word that stands from `start` to `end`, if it is known. */
+  find(bytes: Uint8Array, start: number, end: number): string | undefined {
+    const words = this.#words[end - start];
+    if (words === undefined) return undefined;
+    next: for (const word of words) {
+      for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word.charCodeAt(i)) continue next;
+      return word;
+    }
+    return undefined;
+  }
+}
+
 /** Reads one JSON text from a buffer. Positions only move forward; every byte is looked at once. */
 export class JsonReader {
   readonly bytes: Buffer;
   readonly #duplicates: 'refuse' | 'allow';
   readonly #maxDepth: number;
+  readonly #words: KnownWords | undefined;
 
   /**
    * `duplicates: 'refuse'` makes a repeated key in any object a fault, and a key with half a surrogate pair too: parsers that put U+FFFD in
    * its place see two such keys as one; and so is a key in which a letter, a digit or another plain character is escaped: no writer does
    * that, and V8 12.8 to 14.6 can be made to read such a key as another one (nodejs/node#63785), so that a server would not find what was
-   * decided on. `maxDepth` is by default {@link MAX_DEPTH}.
+   * decided on. `maxDepth` is by default {@link MAX_DEPTH}. `words`: texts that are to be expected.
    */
-  constructor(bytes: Buffer, options: { readonly duplicates: 'refuse' | 'allow'; readonly maxDepth?: number }) {
+  constructor(
+    bytes: Buffer,
+    options: { readonly duplicates: 'refuse' | 'allow'; readonly maxDepth?: number; readonly words?: KnownWords },
+  ) {
     this.bytes = bytes;
     this.#duplicates = options.duplicates;
     this.#maxDepth = options.maxDepth ?? MAX_DEPTH;
+    this.#words = options.words;
   }
 
   /** First position at or after `at` that is no white space. */
@@ -157,6 +188,8 @@ export class JsonReader {
   /** Decoded text of the string at `span` (with its quotes). */
   text(span: Span): string {
     const { start, end } = span;
+    const known = this.#words?.find(this.bytes, start + 1, end - 1);
+    if (known !== undefined) return known;
     const raw = this.bytes.toString('utf8', start + 1, end - 1);
     return raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
   }

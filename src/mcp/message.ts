@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { JsonFault, JsonReader, MAX_RESULT_DEPTH, valueKind, type ObjectVisitor, type Span } from './json.ts';
+import { JsonFault, JsonReader, KnownWords, MAX_RESULT_DEPTH, valueKind, type ObjectVisitor, type Span } from './json.ts';
 
 /** A request or notification from the agent, or its answer to a request of the server, read once from the bytes that are forwarded. */
 export interface Message {
@@ -44,8 +44,9 @@ export const NO_CLAIMS: Claims = Object.freeze({});
 export type ReadResult =
   { readonly ok: true; readonly message: Message } | { readonly ok: false; readonly code: -32700 | -32600; readonly reason: string };
 
-const TOP_KEYS = namesByFold(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
-const PARAM_KEYS = namesByFold([
+const TOP_NAMES = ['jsonrpc', 'id', 'method', 'params', 'result', 'error'];
+const TOP_KEYS = namesByFold(TOP_NAMES);
+const PARAM_NAMES = [
   'name',
   'uri',
   'arguments',
@@ -56,7 +57,9 @@ const PARAM_KEYS = namesByFold([
   'inputResponses',
   'notifications',
   'clientInfo',
-]);
+];
+const PARAM_KEYS = namesByFold(PARAM_NAMES);
+const WORDS = new KnownWords([...TOP_NAMES, ...PARAM_NAMES, '2.0', 'tools/call']);
 const PROTOCOL_VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
 const CLIENT_INFO_KEY = 'io.modelcontextprotocol/clientInfo';
 const META_KEYS = namesByFold([PROTOCOL_VERSION_KEY, CLIENT_INFO_KEY, 'traceparent']);
@@ -84,7 +87,7 @@ interface Found {
  */
 export function readMessage(bytes: Buffer): ReadResult {
   if (!isUtf8(bytes)) return fault(-32700, 'The message is not valid UTF-8.');
-  const reader = new JsonReader(bytes, { duplicates: 'refuse' });
+  const reader = new JsonReader(bytes, { duplicates: 'refuse', words: WORDS });
   const start = reader.skipSpace(0);
   if (start >= bytes.length) return fault(-32700, 'The message is empty.');
   if (valueKind(bytes, start) === 'array') return fault(-32600, 'Batches are not accepted. Send one message per request.');

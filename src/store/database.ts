@@ -51,6 +51,8 @@ export class Database {
   #versionNow: number | undefined;
   #versionLast: number | undefined;
   #versionReadAt = 0;
+  #turn = 0;
+  #turnNoted = false;
   readonly #limits: { readonly writesPerCheckpoint: number; readonly quietMs: number };
   #writes = 0;
   #thread: Worker | undefined;
@@ -62,6 +64,7 @@ export class Database {
     this.#limits = limits;
     this.#db = db;
     this.#dataVersion = db.prepare('PRAGMA data_version');
+    this.#dataVersion.setReturnArrays(true);
   }
 
   /** Opens or creates the database (file mode 0600) and brings it to the current version. Throws {@link StoreError}. */
@@ -108,11 +111,36 @@ export class Database {
   dataVersion(maxAgeMs = 0): number {
     if (this.#versionNow !== undefined) return this.#versionNow;
     if (maxAgeMs > 0 && this.#versionLast !== undefined && performance.now() - this.#versionReadAt < maxAgeMs) return this.#versionLast;
-    this.#versionNow = this.#guard(() => Number(this.#dataVersion.get()?.['data_version'] ?? 0));
-    this.#versionLast = this.#versionNow;
+    const version = this.#readVersion();
+    this.#versionNow = version;
+    this.#versionLast = version;
     this.#versionReadAt = performance.now();
-    setImmediate(() => (this.#versionNow = undefined));
-    return this.#versionNow;
+    this.#noteTurn();
+    return version;
+  }
+
+  #readVersion(): number {
+    try {
+      return Number((this.#dataVersion.get() as unknown as readonly Value[] | undefined)?.[0] ?? 0);
+    } catch (error) {
+      throw asStoreError(error, this.path);
+    }
+  }
+
+  /** Number of the turn of the event loop, for telling whether it is still the same. */
+  get turn(): number {
+    this.#noteTurn();
+    return this.#turn;
+  }
+
+  #noteTurn(): void {
+    if (this.#turnNoted) return;
+    this.#turnNoted = true;
+    setImmediate(() => {
+      this.#turnNoted = false;
+      this.#turn++;
+      this.#versionNow = undefined;
+    });
   }
 
   /**

@@ -3,7 +3,7 @@ import type { Clock } from '../common/clock.ts';
 import { UpstreamError, messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
 import { denyBy, type Decision } from '../mcp/decision.ts';
-import { applyEdits } from '../mcp/json.ts';
+import { applyEdits, type Edit } from '../mcp/json.ts';
 import { NO_CLAIMS, editorMetaSpans, idKey, readMessage, type Message } from '../mcp/message.ts';
 import { ERROR_CODE, decodeHeaderValue, eraOf, errorBody } from '../mcp/methods.ts';
 import { principalKey } from '../mcp/principal.ts';
@@ -264,9 +264,7 @@ export class Stages {
         exchange,
         `What the user was asked about changed before it was sent: ${exchange.server.label}, where it is, or its credentials. Nothing was sent. Try again; the user will be asked again.`,
       );
-    const body = message
-      ? applyEdits(message.bytes, [...editorMetaSpans(message).map((span) => ({ span, replacement: '' })), ...exchange.outgoing.edits])
-      : undefined;
+    const body = message && bodyOf(message, exchange.outgoing.edits);
     if (exchange.gone.aborted && exchange.era === 'modern') exchange.end.abort();
     const began = this.options.clock.monotonic();
     const { core } = this.options;
@@ -350,6 +348,12 @@ export class Stages {
   #credentialNames(exchange: Passage): string[] {
     return exchange.server.credentials.map((id) => this.options.core.credentials.recent(id)?.name ?? 'missing');
   }
+}
+
+/** The message as it goes out: without what the editor noted for itself, and with values in place of placeholders. */
+function bodyOf(message: Message, edits: readonly Edit[]): Buffer {
+  if (edits.length === 0 && message.editorMeta === undefined) return message.bytes;
+  return applyEdits(message.bytes, [...editorMetaSpans(message).map((span) => ({ span, replacement: '' })), ...edits]);
 }
 
 /** What `Mcp-Name` mirrors (2026-07-28, transports; tasks extension: routing headers). */
