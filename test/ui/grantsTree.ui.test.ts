@@ -136,7 +136,7 @@ describe('Grants, from server to grant', () => {
     await window.pick('This branch', { title: 'Allow look' });
     await grants.expand('look');
     await grants.row(/^Allow in workspace on branch feature\/search/).waitFor();
-    await grants.waitDescription('look', 'allowed in workspace on branch feature/search');
+    await grants.waitDescription('look', 'allowed on branch feature/search');
     await waitBadge(window, 'look', '⎇');
     assert.match(await grants.tooltip('look'), /allowed in workspace on branch feature\/search/);
     await grants.waitDescription('Wiki', '1 of 2 allowed, 1 asks');
@@ -150,7 +150,7 @@ describe('Grants, from server to grant', () => {
     assert.match(await grants.tooltip('look'), /Nearly: allow look .* another git branch is checked out/);
     assert.equal((await callAndAnswer(window, tool('look'), {}, 'Allow once')).ok, true);
     checkOut('feature/search');
-    await grants.waitDescription('look', 'allowed in workspace on branch feature/search');
+    await grants.waitDescription('look', 'allowed on branch feature/search');
     await window.screenshot(path.join(SHOTS, 'branch.png'));
     assert.equal((await call(window, tool('look').id)).ok, true);
     // Denied by default, it is not even listed on another branch; agents hear of that.

@@ -74,9 +74,12 @@ export function conversationFace(of: Omit<ActivityConversation, 'firstAt'>, expa
   };
 }
 
+/** Longest address of a resource in a row, characters: VS Code would cut off its end, which tells one from the next. */
+const LONGEST_ADDRESS = 32;
+
 export function callFace({ intent, outcome, at }: Pick<Activity, 'intent' | 'outcome' | 'at'>): Face {
   const [icon, color, words] = stateOf({ intent, outcome });
-  const label = visible(intent.tool ?? intent.method, 80);
+  const label = visible(intent.tool ?? intent.method, intent.method.startsWith('resources/') ? LONGEST_ADDRESS : 80);
   const description = `${words} · ${visible(intent.serverLabel, 60)} · ${timeOfDay(at, true)}`;
   return { label, description, icon, ...(color === undefined ? {} : { color }), spoken: `${label}, ${description}` };
 }

@@ -84,7 +84,9 @@ function conditionWords(grant: Grant): string {
 
 function placeWords(grant: Grant | undefined): string {
   const { workspaceName, branch } = grant?.scope ?? {};
-  return `${workspaceName === undefined ? '' : ` in ${visible(workspaceName, 40)}`}${branch === undefined ? '' : ` on branch ${visible(branch, 40)}`}`;
+  // Who looks is in the workspace; beside its name there would be no room for the branch.
+  if (branch !== undefined) return ` on branch ${visible(branch, 40)}`;
+  return workspaceName === undefined ? '' : ` in ${visible(workspaceName, 40)}`;
 }
 
 /** Says if a tool is allowed only because many are. */

@@ -81,6 +81,23 @@ describe('ActivityTree', () => {
     assert.match((await find('b')).face.description, /^denied · GitHub · \d/);
   });
 
+  it('leaves the middle out of the addresses of resources, so that their ends can be told apart', async () => {
+    for (const name of ['architecture', 'extension'])
+      await call({ method: 'resources/read', tool: `demo://resource/static/document/${name}.md` });
+    await call({ tool: 'a_tool_with_a_name_that_is_longer_than_that' });
+    assert.deepEqual(await outline(), [
+      [
+        'Today',
+        [
+          'Agent without a name',
+          'a_tool_with_a_name_that_is_longer_than_that',
+          'demo://resource/…nt/extension.md',
+          'demo://resource/…architecture.md',
+        ],
+      ],
+    ]);
+  });
+
   it('shows only what the filter means', async () => {
     await call({ tool: 'a' });
     await call({ tool: 'b', server: 'srv-2' }, { findings: 1 });

@@ -187,7 +187,7 @@ describe('the rows of Grants', () => {
     };
     const seen = () => [tool('echo').description, tool('echo').badge, tool('echo').context, grantBelow()?.icon, grantBelow()?.description];
     const why = () => explain(model.ruling(rowOf('echo', rowOf('GitHub'))) ?? assert.fail()).join('\n');
-    assert.deepEqual(seen(), ['allowed in shop on branch feature/search', 'branch', 'tool.allow', 'check', '']);
+    assert.deepEqual(seen(), ['allowed on branch feature/search', 'branch', 'tool.allow', 'check', '']);
     assert.match(why(), /^The tool “echo” of GitHub is allowed in shop on branch feature\/search\./);
     assert.equal(model.look(rowOf('GitHub'))?.description, '1 of 3 allowed, 2 ask');
     for (branch of ['main', undefined]) {
