@@ -116,6 +116,7 @@ async function fill(window: Workbench, workspace: string): Promise<void> {
     await result;
   }
   await window.tree('Activity').row('add_comment').waitFor();
+  await window.tree('Activity').waitDescription('Today', new RegExp(`^${calls.length} calls`));
   await window.statusBarItem('Culvert: agents have access').waitFor();
   await window
     .tree('Leak Warnings')

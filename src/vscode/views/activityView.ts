@@ -20,7 +20,7 @@ const LOOK_MS = 2_000;
 /** How long after an entry the view is drawn again, milliseconds: many at once are one. */
 const REDRAW_MS = 150;
 /** How long the numbers of unfolded rows may be behind while calls come, milliseconds. */
-const LATE_MS = 2_000;
+const LATE_MS = 1_000;
 /** Entries that the index may be behind without a word. */
 const BEHIND = 2_000;
 /** Key of workspaceState. */
