@@ -315,7 +315,7 @@ describe('grants that end', () => {
     const call = async () => (await send(tunnel, { body: toolCall('echo') })).json().error?.message;
     assert.equal(await call(), undefined);
     branch = 'release';
-    assert.match((await call()) ?? '', /elsewhere on branch main, not here/);
+    assert.match((await call()) ?? '', /allowed it on branch main, but another branch is checked out/);
     branch = undefined;
     assert.notEqual(await call(), undefined);
     branch = 'main';
