@@ -65,11 +65,11 @@ export function isBase64Character(c: number | undefined): boolean {
   return c !== undefined && SEXTET[c] !== 255;
 }
 
-/** Calls `visit` for what in `text` is encoded and decodes to text or to something compressed. Looks at one byte in four of ordinary text. */
-export function forEachEncodedRun(text: Buffer, budget: DecodingBudget, visit: (run: EncodedRun) => void): void {
+/** Calls `visit` for what in `text` is encoded and decodes to text or to something compressed. Nothing is before `first`. Looks at one byte in four of ordinary text. */
+export function forEachEncodedRun(text: Buffer, budget: DecodingBudget, visit: (run: EncodedRun) => void, first = 0): void {
   const size = text.length;
   // Nothing that counts begins before `start`. From the last place of the shortest run backwards, so most of the text is skipped.
-  for (let start = 0; start + MIN_ENCODED <= size;) {
+  for (let start = first; start + MIN_ENCODED <= size;) {
     let at = start + MIN_ENCODED - 1;
     while (at >= start && ((KIND[text[at] as number] as number) & IS_BASE64) !== 0) at--;
     if (at >= start) {

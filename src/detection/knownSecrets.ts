@@ -1,7 +1,7 @@
 import { isAscii } from 'node:buffer';
 import { ChangeFilter } from './changes.ts';
 import { coresOf } from './cores.ts';
-import { decodingBudget, forEachEncodedRun, type DecodingBudget } from './encodedRuns.ts';
+import { decodingBudget, forEachEncodedRun, type DecodingBudget, type EncodedRun } from './encodedRuns.ts';
 import { Unescaped } from './escapes.ts';
 import { forEachHiddenMessage } from './hiddenText.ts';
 import { foldingTable } from './lookAlikes.ts';
@@ -206,11 +206,13 @@ export class KnownSecrets {
     const index = this.#index.build();
     this.#probe(index, text, level, number > 0, search, emit);
     const ascii = isAscii(text);
+    // Not read if there is nothing to search for.
+    const firstRun = index.filter ? level.symbols.firstRun : 0;
     const mayChange = escaped && number < MAX_LEVELS && Unescaped.mayChange(text, ascii) && !changesNothing(text, level, index);
     const changes = mayChange && unescaped.read(text);
     // What is as in a secret may go on behind a change.
     const runs = changes && level.runs.length < MAX_RUNS ? level.runs.map((run) => placesOf(run, level.symbols)) : undefined;
-    if (depth < MAX_DEPTH) this.#scanEncoded(text, ascii, depth, search, emit);
+    if (depth < MAX_DEPTH) this.#scanEncoded(text, ascii, firstRun, depth, search, emit);
     if (!changes) return;
     const { bytes: inner, goesOn } = unescaped;
     const { around } = index;
@@ -224,14 +226,15 @@ export class KnownSecrets {
     });
   }
 
-  #scanEncoded(text: Buffer, ascii: boolean, depth: number, search: Searching, emit: Emit): void {
-    forEachEncodedRun(text, search.budget, ({ decoded, compressed, place }) => {
+  #scanEncoded(text: Buffer, ascii: boolean, firstRun: number, depth: number, search: Searching, emit: Emit): void {
+    const visit = ({ decoded, compressed, place }: EncodedRun) => {
       this.#scan(decoded, depth + 1, search, (start, end, pattern, core, spacing, fragment) => {
         const outer = place(start, end);
         const form = compressed ? 'compressed' : pattern.form === 'as is' && spacing === 'same' ? 'base64' : 'several encodings';
         emit(outer.start, outer.end, { ...pattern, form }, core, 'same', fragment);
       });
-    });
+    };
+    if (firstRun >= 0) forEachEncodedRun(text, search.budget, visit, firstRun);
     if (ascii) return;
     forEachHiddenMessage(text, (decoded, first, last) => {
       this.#scan(decoded, depth + 1, search, (_start, _end, pattern, core, _spacing, fragment) => {

@@ -39,6 +39,8 @@ export class Symbols {
   /** The module that read them, where it lies in there, if so. */
   scan: TextScan | undefined;
   placed = 0;
+  /** Where in the text something may begin that is long enough to be decoded; -1: nowhere. */
+  firstRun = 0;
   readonly #mayScan: boolean;
   #text: Uint8Array = this.symbols;
   /** Number of symbols before each block of the text. */
@@ -64,9 +66,11 @@ export class Symbols {
     this.#cursorCount = 0;
     const scan = this.#mayScan ? textScanFor(length) : undefined;
     this.scan = scan;
+    this.firstRun = 0;
     if (scan) {
       this.placed = scan.place(text);
       this.count = scan.readSymbols(this.placed, length);
+      this.firstRun = scan.firstRun;
       this.symbols = scan.symbols;
       this.data = scan.symbolsData;
       this.#marks = scan.marks;

@@ -14,6 +14,7 @@ interface Exports {
   prepare(): void;
   end(at: number): void;
   symbols(at: number, length: number): number;
+  firstRun(): number;
   nextSeed(from: number, count: number, shift: number): number;
   keywords(at: number, from: number, length: number, tables: number, groups: number): number;
   goOnFrom(): number;
@@ -135,6 +136,11 @@ export class TextScan {
   /** Reads the symbols of a text that is placed. Gives their number. */
   readSymbols(at: number, length: number): number {
     return this.#module.symbols(at, length);
+  }
+
+  /** Where in the text whose symbols were read something may begin that is long enough to be decoded (`encodedRuns.ts`); -1: nowhere. */
+  get firstRun(): number {
+    return this.#module.firstRun();
   }
 
   /** Makes {@link nextSeed} and {@link changesNothing} use a filter. False if it is too large. */

@@ -127,8 +127,9 @@ export class KeywordScanner {
   }
 
   /**
-   * For `wasm/scan.ts`, numbers little-endian: the filter; the rows; where keywords are listed; for each run its last three bytes (4 bytes), its
-   * keyword and its place in that (2 each); for each keyword where its characters are and how many (4 each); the characters.
+   * For `wasm/scan.ts`, numbers little-endian: the filter; the rows; where keywords are listed; for each run its last three bytes and the one
+   * before, 0 if that is outside the keyword (4 bytes), its keyword and its place in that (2 each); for each keyword where its characters are
+   * and how many (4 each); the characters.
    */
   #asTables(): Uint8Array {
     const runs = this.#lasts.length;
@@ -146,8 +147,9 @@ export class KeywordScanner {
     this.#rows.forEach(put);
     put(list);
     for (let run = 0; run < runs; run++) {
-      put(this.#lasts[run] as number);
-      put((this.#owners[run] as number) | ((this.#places[run] as number) << 16));
+      const [owner, place] = [this.#owners[run] as number, this.#places[run] as number];
+      put((this.#lasts[run] as number) | ((keywords[owner]?.[place - 1] ?? 0) << 24));
+      put(owner | (place << 16));
     }
     for (const keyword of keywords) {
       put(at);

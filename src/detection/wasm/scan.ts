@@ -89,12 +89,21 @@ export function end(at: usize): void {
   v128.store(at, i8x16.splat(0x20));
 }
 
+/** Where {@link symbols} has come by as many characters in a row as are decoded from base64; `)` is taken for one. -1: nowhere. */
+let encoded: i32 = -1;
+
+export function firstRun(): i32 {
+  return encoded;
+}
+
 /** `Symbols.read`: gives their number. */
 export function symbols(at: usize, length: i32): i32 {
   let out = SYMBOLS;
   let marks = MARKS;
   const last = at + length;
   let i = at;
+  let run: i32 = 0;
+  encoded = -1;
   while (i < last) {
     store<u32>(marks, (out - SYMBOLS) as u32);
     marks += 4;
@@ -105,7 +114,12 @@ export function symbols(at: usize, length: i32): i32 {
       const letter = i8x16.lt_u(i8x16.sub(small, i8x16.splat(0x61)), i8x16.splat(26));
       const digit = i8x16.lt_u(i8x16.sub(v, i8x16.splat(0x30)), i8x16.splat(10));
       const s = v128.bitselect(small, v, letter);
-      const mask = i8x16.bitmask(v128.or(letter, digit));
+      const either = v128.or(letter, digit);
+      const mask = i8x16.bitmask(either);
+      const sign = v128.or(i8x16.eq(v128.or(v, i8x16.splat(6)), i8x16.splat(0x2f)), i8x16.eq(v, i8x16.splat(0x5f)));
+      const others = i8x16.bitmask(v128.or(either, sign)) ^ 0xffff;
+      if (run + ctz(others | 0x10000) >= LEAST_ENCODED && encoded < 0) encoded = ((i - at) as i32) - run;
+      run = others == 0 ? run + 16 : clz(others << 16);
       if (mask == 0xffff) {
         v128.store(out, s);
         out += 16;
@@ -159,20 +173,24 @@ function toLower(c: u32): u32 {
   return c - 0x41 < 26 ? c | 0x20 : c;
 }
 
-/** `KeywordScanner.#check`: for what has its second byte of a run at `at` of the text from `text` to `last`. */
+/** `KeywordScanner.#check`: for what has its second byte of a run at `at` of the text from `text` to `last`. A byte stands before it. */
 function check(text: usize, at: usize, last: usize, tables: usize): void {
   const three = toLower(load<u8>(at)) | (toLower(load<u8>(at, 1)) << 8) | (toLower(load<u8>(at, 2)) << 16);
-  const rows = tables + ROWS;
-  const lasts = tables + LASTS;
-  let row = rows + (((three * SPREAD_FIFTH) >>> 20) << 2);
-  for (let r = load<u32>(row), end = load<u32>(row, 4); r < end; r++)
-    if (load<u32>(lasts + (r << 3)) == three) compare(text, at, last, tables, r);
+  const four = three | (toLower(load<u8>(at - 1)) << 24);
+  checkRow(text, at, last, tables, (three * SPREAD_FIFTH) >>> 20, four, 0xffffff);
   const two = three & 0xffff;
-  row = rows + ((PAIR_ROWS + ((two * SPREAD_FIFTH) >>> 24)) << 2);
-  for (let r = load<u32>(row), end = load<u32>(row, 4); r < end; r++)
-    if ((load<u32>(lasts + (r << 3)) & 0xffff) == two) compare(text, at, last, tables, r);
-  row = rows + ((SINGLE_ROWS + (three & 0xff)) << 2);
-  for (let r = load<u32>(row), end = load<u32>(row, 4); r < end; r++) compare(text, at, last, tables, r);
+  checkRow(text, at, last, tables, PAIR_ROWS + ((two * SPREAD_FIFTH) >>> 24), four, 0xffff);
+  checkRow(text, at, last, tables, SINGLE_ROWS + (three & 0xff), four, 0);
+}
+
+/** Compares the keywords of a row whose bytes are as these, as far as `mask` goes; the upper one is what stands before, 0 where it is any. */
+function checkRow(text: usize, at: usize, last: usize, tables: usize, row: u32, four: u32, mask: u32): void {
+  const rows = tables + ROWS + (row << 2);
+  for (let r = load<u32>(rows), end = load<u32>(rows, 4); r < end; r++) {
+    const run = load<u32>(tables + LASTS + (r << 3));
+    const other = run ^ four;
+    if ((other & mask) == 0 && (run >>> 24 == 0 || other >>> 24 == 0)) compare(text, at, last, tables, r);
+  }
 }
 
 /** `KeywordScanner.#compare`. */
@@ -204,35 +222,42 @@ export function keywords(at: usize, from: i32, length: i32, tables: usize, group
     before = load<u32>(tables + (((two & 0x7f) | ((two >>> 1) & 0x3f80)) << 2));
   }
   keywordsEnd = FOUND;
-  while (i < last && keywordsEnd < FOUND + (MAX_FOUND << 3)) {
-    if (i + 16 <= last) {
-      const v = v128.load(i);
-      const bits = v128.or(v128.and(v, i16x8.splat(0x7f)), v128.and(i16x8.shr_u(v, 1), i16x8.splat(0x3f80)));
-      const places = i16x8.shl(bits, 2);
-      const low = i64x2.extract_lane(places, 0) as u64;
-      const high = i64x2.extract_lane(places, 1) as u64;
-      const a = load<u32>(tables + ((low & 0xffff) as usize));
-      const b = load<u32>(tables + (((low >>> 16) & 0xffff) as usize));
-      const c = load<u32>(tables + (((low >>> 32) & 0xffff) as usize));
-      const d = load<u32>(tables + ((low >>> 48) as usize));
-      const e = load<u32>(tables + ((high & 0xffff) as usize));
-      const f = load<u32>(tables + (((high >>> 16) & 0xffff) as usize));
-      const g = load<u32>(tables + (((high >>> 32) & 0xffff) as usize));
-      const h = load<u32>(tables + ((high >>> 48) as usize));
-      const first = (before & (a >>> 16)) | (a & (b >>> 16)) | (b & (c >>> 16)) | (c & (d >>> 16));
-      const second = (d & (e >>> 16)) | (e & (f >>> 16)) | (f & (g >>> 16)) | (g & (h >>> 16));
-      if (((first | second) & groups) == 0) {
-        before = h;
-        i += 16;
-        continue;
-      }
+  const full = FOUND + (MAX_FOUND << 3);
+  for (; i + 16 <= last && keywordsEnd < full; i += 16) {
+    const v = v128.load(i);
+    const bits = v128.or(v128.and(v, i16x8.splat(0x7f)), v128.and(i16x8.shr_u(v, 1), i16x8.splat(0x3f80)));
+    const places = i16x8.shl(bits, 2);
+    const low = i64x2.extract_lane(places, 0) as u64;
+    const high = i64x2.extract_lane(places, 1) as u64;
+    const a = load<u32>(tables + ((low & 0xffff) as usize));
+    const b = load<u32>(tables + (((low >>> 16) & 0xffff) as usize));
+    const c = load<u32>(tables + (((low >>> 32) & 0xffff) as usize));
+    const d = load<u32>(tables + ((low >>> 48) as usize));
+    const e = load<u32>(tables + ((high & 0xffff) as usize));
+    const f = load<u32>(tables + (((high >>> 16) & 0xffff) as usize));
+    const g = load<u32>(tables + (((high >>> 32) & 0xffff) as usize));
+    const h = load<u32>(tables + ((high >>> 48) as usize));
+    const first = (before & (a >>> 16)) | (a & (b >>> 16)) | (b & (c >>> 16)) | (c & (d >>> 16));
+    const second = (d & (e >>> 16)) | (e & (f >>> 16)) | (f & (g >>> 16)) | (g & (h >>> 16));
+    if ((first & groups) != 0) {
+      if ((before & (a >>> 16) & groups) != 0) check(at, i - 1, end, tables);
+      if ((a & (b >>> 16) & groups) != 0) check(at, i + 1, end, tables);
+      if ((b & (c >>> 16) & groups) != 0) check(at, i + 3, end, tables);
+      if ((c & (d >>> 16) & groups) != 0) check(at, i + 5, end, tables);
     }
-    for (const stop = min(i + 16, last); i < stop; i += 2) {
-      const two = load<u16>(i) as u32;
-      const pair = load<u32>(tables + (((two & 0x7f) | ((two >>> 1) & 0x3f80)) << 2));
-      if ((before & (pair >>> 16) & groups) != 0) check(at, i - 1, end, tables);
-      before = pair;
+    if ((second & groups) != 0) {
+      if ((d & (e >>> 16) & groups) != 0) check(at, i + 7, end, tables);
+      if ((e & (f >>> 16) & groups) != 0) check(at, i + 9, end, tables);
+      if ((f & (g >>> 16) & groups) != 0) check(at, i + 11, end, tables);
+      if ((g & (h >>> 16) & groups) != 0) check(at, i + 13, end, tables);
     }
+    before = h;
+  }
+  for (; i < last && keywordsEnd < full; i += 2) {
+    const two = load<u16>(i) as u32;
+    const pair = load<u32>(tables + (((two & 0x7f) | ((two >>> 1) & 0x3f80)) << 2));
+    if ((before & (pair >>> 16) & groups) != 0) check(at, i - 1, end, tables);
+    before = pair;
   }
   goOn = ((i - at) >>> 1) as i32;
   return ((keywordsEnd - FOUND) >>> 3) as i32;
