@@ -47,6 +47,7 @@ export interface Search {
 export const MIN_SECRET_BYTES = 8;
 /** How often text is unescaped: what is nested deeper is found in the form that this leaves. */
 const MAX_LEVELS = 8;
+const BACKSLASH = 0x5c;
 /** Encodings within encodings. */
 const MAX_DEPTH = 3;
 /** Memory that is kept for the next text, bytes for each of a few buffers. */
@@ -278,7 +279,7 @@ export class KnownSecrets {
  * without anything as in a secret: accents, quotes and dashes are in many, and nothing comes of them.
  */
 function changesNothing(text: Buffer, { symbols: { scan, placed }, runs }: Level, { exact, filter, layers, around }: BuiltIndex): boolean {
-  if (!scan || !filter || runs.length > 0 || exact.length > 0 || Unescaped.mayChange(text, true) || !scan.use(filter)) return false;
+  if (!scan || !filter || runs.length > 0 || exact.length > 0 || text.includes(BACKSLASH) || !scan.use(filter)) return false;
   scan.fold(foldingTable);
   return scan.changesNothing(placed, text.length, around, (symbols, at) => layers.some(({ seeds }) => seeds.holds(symbols, at)));
 }

@@ -194,7 +194,7 @@ export class TextScan {
 
   /**
    * Whether what is read as something else in a text (characters outside ASCII) can have brought up no secret. False if that is not known
-   * here. The text holds no backslash, percent sign or ampersand; `holds` tells whether there is a seed at a place of {@link symbols}, which
+   * here: as soon as there is an escape. The text holds no backslash; `holds` tells whether there is a seed at a place of {@link symbols}, which
    * is overwritten; for the rest see `ChangeFilter`.
    */
   changesNothing(at: number, length: number, around: number, holds: (symbols: Uint8Array, at: number) => boolean): boolean {

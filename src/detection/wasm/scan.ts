@@ -55,6 +55,7 @@ const SPREAD_FIFTH: u32 = 0x9e3779b1;
 const LEAST_SYMBOLS: i32 = 8;
 const LEAST_ENCODED: i32 = 20;
 const TOGETHER: u32 = 16;
+const NEAR: usize = 16;
 
 /** `keywords.ts`. */
 const PAIR_ROWS: u32 = 4096;
@@ -422,20 +423,63 @@ let group: usize = GROUPS;
 let count: i32 = 0;
 let probed: i32 = 0;
 
+/** Whether what {@link fold} wrote can hold more escapes. */
+let goesOn: bool = false;
+
+/** The code point that {@link character} read. */
+let point: u32 = 0;
+
+/** `readUtf8`: its length, 0 if the bytes are no UTF-8. */
+function character(at: usize): usize {
+  const c = load<u8>(at) as u32;
+  const second = load<u8>(at, 1) as u32;
+  if (c < 0xc2 || c >= 0xf5 || (second & 0xc0) != 0x80) return 0;
+  if (c < 0xe0) {
+    point = ((c & 0x1f) << 6) | (second & 0x3f);
+    return 2;
+  }
+  const third = load<u8>(at, 2) as u32;
+  if ((third & 0xc0) != 0x80) return 0;
+  if (c < 0xf0) {
+    point = ((c & 0x0f) << 12) | ((second & 0x3f) << 6) | (third & 0x3f);
+    return 3;
+  }
+  const fourth = load<u8>(at, 3) as u32;
+  if ((fourth & 0xc0) != 0x80) return 0;
+  point = ((c & 0x07) << 18) | ((second & 0x3f) << 12) | ((third & 0x3f) << 6) | (fourth & 0x3f);
+  return 4;
+}
+
+function isHex(c: u32): bool {
+  return c - 0x30 < 10 || (c | 0x20) - 0x61 < 6;
+}
+
+/** Whether a percent sign or an ampersand begins an escape (`readPercent`, `readEntity`), or may. */
+function mayBeEscape(at: usize): bool {
+  const next = load<u8>(at, 1) as u32;
+  if (load<u8>(at) == 0x25) return (next | 0x20) == 0x75 || (isHex(next) && isHex(load<u8>(at, 2)));
+  if (next == 0x23) return true;
+  let end = at + 1;
+  while (end < at + 13 && (load<u8>(end) | 0x20) - 0x61 < 26) end++;
+  return end > at + 1 && load<u8>(end) == 0x3b;
+}
+
 /**
- * `Unescaped.read` for a text that holds nothing with which an escape begins: gives the number of changes that stand apart. -1 if the text
- * goes on to be unescaped, or holds what is not known here.
+ * `Unescaped.read` for a text without backslashes: gives the number of changes that stand apart, -1 if there is an escape or something else
+ * that is not known here.
  */
 export function fold(at: usize, length: i32): i32 {
   const last = at + length;
   let i = at;
   let j = INNER;
   groupsEnd = GROUPS;
+  goesOn = false;
   let to: usize = 0;
   while (i < last) {
     const v = v128.load(i);
     v128.store(j, v);
-    const mask = i8x16.bitmask(v);
+    const signs = v128.or(i8x16.eq(v, i8x16.splat(0x25)), i8x16.eq(v, i8x16.splat(0x26)));
+    const mask = i8x16.bitmask(v128.or(v, signs));
     if (mask == 0) {
       i += 16;
       j += 16;
@@ -444,32 +488,21 @@ export function fold(at: usize, length: i32): i32 {
     const plain = ctz(mask);
     i += plain;
     j += plain;
+    if (load<u8>(i) < 0x80) {
+      if (mayBeEscape(i)) return -1;
+      goesOn = true;
+      store<u8>(j++, load<u8>(i++));
+      continue;
+    }
     do {
-      const c = load<u8>(i) as u32;
-      let point: u32;
-      let used: usize;
-      if (c < 0xc2) return -1;
-      const second = load<u8>(i, 1) as u32;
-      if ((second & 0xc0) != 0x80) return -1;
-      if (c < 0xe0) {
-        used = 2;
-        point = ((c & 0x1f) << 6) | (second & 0x3f);
-      } else {
-        const third = load<u8>(i, 2) as u32;
-        if ((third & 0xc0) != 0x80) return -1;
-        if (c < 0xf0) {
-          used = 3;
-          point = ((c & 0x0f) << 12) | ((second & 0x3f) << 6) | (third & 0x3f);
-        } else {
-          const fourth = load<u8>(i, 3) as u32;
-          if (c >= 0xf5 || (fourth & 0xc0) != 0x80) return -1;
-          used = 4;
-          point = ((c & 0x07) << 18) | ((second & 0x3f) << 12) | ((third & 0x3f) << 6) | (fourth & 0x3f);
-        }
+      const used = character(i);
+      if (used == 0) {
+        goesOn = true;
+        store<u8>(j++, load<u8>(i++));
+        continue;
       }
-      let entry: u32 = 0;
       if (point < 0x80 || point >= 0xe0000) return -1;
-      if (point < 0x20000) entry = load<u16>(FOLDING + (point << 1)) as u32;
+      const entry: u32 = point < 0x20000 ? load<u16>(FOLDING + (point << 1)) : 0;
       if (entry == 0) {
         store<u32>(j, load<u32>(i));
         j += used;
@@ -483,7 +516,7 @@ export function fold(at: usize, length: i32): i32 {
           const n = load<u8>(text) as usize;
           for (let k: usize = 0; k < n; k++) {
             const byte = load<u8>(text + k, 1);
-            if (load<u8>(KINDS + byte) & IS_SPECIAL) return -1;
+            if (load<u8>(KINDS + byte) & IS_SPECIAL) goesOn = true;
             store<u8>(j + k, byte);
           }
           j += n;
@@ -500,6 +533,13 @@ export function fold(at: usize, length: i32): i32 {
   return ((groupsEnd - GROUPS) >>> 3) as i32;
 }
 
+/** Whether another escape may begin so near that it can be one with a change. */
+function isNearEscape(from: usize, to: usize): bool {
+  for (let i = max(INNER, from - NEAR), end = min(innerEnd, to + NEAR); i < end; i++)
+    if (load<u8>(KINDS + load<u8>(i)) & IS_SPECIAL) return true;
+  return false;
+}
+
 /**
  * `ChangeFilter.isSuspect` for the changes that {@link fold} found: -1 if none is suspect, -2 if one is for sure, otherwise the place in
  * SYMBOLS of what may be a seed; called again, goes on behind it.
@@ -509,7 +549,7 @@ export function nextChange(around: i32, shift: u32): i32 {
     if (probed < 0) {
       const from = load<u32>(group) as usize;
       const to = load<u32>(group, 4) as usize;
-      if (reachesRun(from, to)) return -2;
+      if ((goesOn && isNearEscape(from, to)) || reachesRun(from, to)) return -2;
       count = readAround(from, to, around);
       probed = 0;
     }
