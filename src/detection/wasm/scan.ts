@@ -279,7 +279,6 @@ export function nextSuspect(at: usize, from: i32, length: i32): i32 {
     let mask = i8x16.bitmask(i8x16.ne(both, i8x16.splat(0)));
     for (; mask != 0; mask &= mask - 1) {
       const place = i + ctz(mask);
-      if (place >= last) return length;
       if (mayHide(place)) return (place - at) as i32;
     }
   }
@@ -460,7 +459,7 @@ function mayBeEscape(at: usize): bool {
   if (load<u8>(at) == 0x25) return (next | 0x20) == 0x75 || (isHex(next) && isHex(load<u8>(at, 2)));
   if (next == 0x23) return true;
   let end = at + 1;
-  while (end < at + 13 && (load<u8>(end) | 0x20) - 0x61 < 26) end++;
+  while (end < at + 13 && ((load<u8>(end) as u32) | 0x20) - 0x61 < 26) end++;
   return end > at + 1 && load<u8>(end) == 0x3b;
 }
 

@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import fc from 'fast-check';
 import { compiledTextScan } from '../../../scripts/textScan.ts';
+import { ChangeFilter } from '../../../src/detection/changes.ts';
+import { Unescaped } from '../../../src/detection/escapes.ts';
 import { findHiddenText, mayHideText } from '../../../src/detection/hiddenText.ts';
 import { KnownSecrets } from '../../../src/detection/knownSecrets.ts';
-import { foldedCharacter } from '../../../src/detection/lookAlikes.ts';
+import { foldedCharacter, foldingTable } from '../../../src/detection/lookAlikes.ts';
 import { RULES } from '../../../src/detection/rules/all.ts';
 import { KeywordScanner } from '../../../src/detection/rules/keywords.ts';
 import { PatternMatcher } from '../../../src/detection/rules/matcher.ts';
+import { newCore, SecretIndex } from '../../../src/detection/secretIndex.ts';
 import { Symbols } from '../../../src/detection/symbols.ts';
 import { textScanFor, useTextScanFrom } from '../../../src/detection/textScan.ts';
 import { FlatText } from '../../../src/inspection/flatText.ts';
@@ -142,6 +145,55 @@ describe('the module for searching texts', () => {
     );
   });
 
+  it('takes the same changes for suspect', () => {
+    const index = new SecretIndex();
+    index.add(newCore(SECRET));
+    const built = index.build();
+    const [unescaped, filter] = [new Unescaped(), new ChangeFilter()];
+    const letters = SECRET.replaceAll('-', '');
+    const part = fc.tuple(fc.nat(letters.length), fc.integer({ min: 1, max: 11 })).map(([at, n]) => letters.slice(at, at + n));
+    const run = fc.tuple(fc.constantFrom('Ab', '9/', '-_', 'x\n', 'y\r\n'), fc.integer({ min: 1, max: 7 })).map(([c, n]) => c.repeat(n));
+    const changed = fc.constantFrom(...Array.from('äéＱ８ｚ\u200b\u0410Ⅷ–’'));
+    const other = fc.constantFrom(
+      '日',
+      '😀',
+      '% ',
+      '& ',
+      '&x ',
+      '％',
+      '﹠',
+      ' ',
+      '.',
+      '. . . . ',
+      '; ; ; ; ; ; ; ; ',
+      'lorem ipsum ',
+      '\n',
+    );
+    const pieces = fc.array(fc.oneof(part, part, run, changed, changed, other, other), { maxLength: 14 });
+    let [suspect, harmless] = [0, 0];
+    useTextScanFrom(0);
+    const scan = textScanFor(0)!;
+    assert.ok(scan.use(built.filter!));
+    scan.fold(foldingTable);
+    fc.assert(
+      fc.property(pieces, fc.constantFrom(1, 6, 192), fc.boolean(), (texts, around, broken) => {
+        const bytes = Buffer.concat([Buffer.from(texts.join('')), Buffer.from(broken ? [0xff, 0x20] : [])]);
+        let visits = 0;
+        if (unescaped.read(bytes)) {
+          const isSuspect = (from: number, to: number) =>
+            filter.isSuspect(unescaped.bytes, from, to, unescaped.goesOn, { ...built, around });
+          unescaped.forEachChange(around, isSuspect, () => visits++);
+        }
+        const holds = (symbols: Uint8Array, at: number) => built.layers.some(({ seeds }) => seeds.holds(symbols, at));
+        assert.equal(scan.changesNothing(scan.place(bytes), bytes.length, around, holds), visits === 0);
+        if (visits > 0) suspect++;
+        else harmless++;
+      }),
+      { seed: 43, numRuns: 20_000 },
+    );
+    assert.ok(suspect > 2_000 && harmless > 2_000, `${suspect}, ${harmless}`);
+  });
+
   it('finds a secret behind characters that become more than they were', () => {
     const known = new KnownSecrets();
     known.set('a', SECRET);
@@ -248,6 +300,10 @@ describe('the module for searching texts', () => {
     useTextScanFrom(0);
     flat.read(Buffer.from('{"text":"data, blob \\"date\\" \\"data"}'));
     assert.equal(flat.mayHoldBlobs, true, 'what could be');
+    for (let before = 0; before < 40; before++) {
+      flat.read(Buffer.from(`${' '.repeat(before)}\\n\\"data"`));
+      assert.equal(flat.mayHoldBlobs, true, `behind ${before} blanks`);
+    }
     flat.read(Buffer.from('{"text":"data, blob, \\"date\\" \\"data\\", database"}'));
     assert.equal(flat.mayHoldBlobs, false);
     flat.release();
