@@ -12,7 +12,7 @@ import { build as bundle, context, type BuildOptions } from 'esbuild';
 import { packedCedar } from './cedarEngine.ts';
 import { splitCommonJs, tighten } from './finish.ts';
 import { NOTICES, noticesOf } from './notices.ts';
-import { compiledTextScan } from './textScan.ts';
+import { packedTextScan } from './textScan.ts';
 import { HTTP_PARSER, LEAN_DEFINES, httpParser, leanPackages } from './leanPackages.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
@@ -66,7 +66,7 @@ export function productBundles(production: boolean): BuildOptions[] {
       define: {
         ...LEAN_DEFINES,
         CULVERT_CEDAR_ENGINE: JSON.stringify(CEDAR_ENGINE),
-        CULVERT_SCAN: JSON.stringify(compiledTextScan().toString('base64')),
+        CULVERT_SCAN: JSON.stringify(packedTextScan()),
       },
       plugins: [leanPackages(), splitCommonJs({ production, target: common.target })],
     },

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { deflateRawSync } from 'node:zlib';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 const SOURCE = path.join(ROOT, 'src/detection/wasm/scan.ts');
@@ -11,6 +12,11 @@ const MODULE = path.join(ROOT, 'out/scan.wasm');
 const MADE_FROM = [SOURCE, import.meta.filename, path.join(ROOT, 'package-lock.json')];
 /** Memory, in pages of 64 KB: as far as the layout in the source goes. */
 const PAGES = '50';
+
+/** The module as the bundle holds it: DEFLATE (RFC 1951) in base64. */
+export function packedTextScan(): string {
+  return deflateRawSync(compiledTextScan(), { level: 9 }).toString('base64');
+}
 
 /** The module of `src/detection/wasm/scan.ts`, compiled if that has not been done yet: that takes some seconds. @throws if it can’t be. */
 export function compiledTextScan(): Buffer {

@@ -1,6 +1,7 @@
+import { inflateRawSync } from 'node:zlib';
 import type { SeedFilter } from './seeds.ts';
 
-/** The module of `wasm/scan.ts` in base64, put in by the build. Where nothing was built, it is a file. */
+/** The module of `wasm/scan.ts`, DEFLATE in base64, put in by the build. Where nothing was built, it is a file. */
 declare const CULVERT_SCAN: string;
 /** Of the API of WebAssembly, whose types come with those of browsers. */
 declare const WebAssembly: {
@@ -253,6 +254,6 @@ export function useTextScanFrom(bytes = LEAST_BYTES): void {
 }
 
 function moduleBytes(): Uint8Array {
-  if (typeof CULVERT_SCAN === 'string') return Buffer.from(CULVERT_SCAN, 'base64');
+  if (typeof CULVERT_SCAN === 'string') return inflateRawSync(Buffer.from(CULVERT_SCAN, 'base64'));
   return process.getBuiltinModule('node:fs').readFileSync(new URL('../../out/scan.wasm', import.meta.url));
 }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import fc from 'fast-check';
-import { compiledTextScan } from '../../../scripts/textScan.ts';
+import { packedTextScan } from '../../../scripts/textScan.ts';
 import { ChangeFilter } from '../../../src/detection/changes.ts';
 import { Unescaped } from '../../../src/detection/escapes.ts';
 import { findHiddenText, mayHideText } from '../../../src/detection/hiddenText.ts';
@@ -375,7 +375,7 @@ describe('the module for searching texts', () => {
       write: false,
       platform: 'node',
       format: 'esm',
-      define: { CULVERT_SCAN: JSON.stringify(compiledTextScan().toString('base64')) },
+      define: { CULVERT_SCAN: JSON.stringify(packedTextScan()) },
     });
     const run = (...flags: string[]) =>
       execFileSync(process.execPath, [...flags, '--input-type=module', '-'], { input: outputFiles[0]!.text, encoding: 'utf8' }).trim();
