@@ -33,6 +33,8 @@ const CALLS = new Map([
   [MIB, 20],
 ]);
 const DEFAULT_CALLS = 50;
+/** Turns of each way in a round, where calls follow one another: which processes share a core changes from turn to turn, and counts for much. */
+const TURNS = 3;
 /** Before anything is counted, per variant: calls one after the other, then seconds with all in flight. Once for all, and for each size. */
 const WARM_UP = { first: { calls: 1_500, seconds: 1.5 }, size: { calls: 100, seconds: 0.2 } };
 /** Issue 2: added time at these sizes, against what the do-nothing proxy adds; and calls per second against the proxy's. */
@@ -128,7 +130,7 @@ async function measure(size: number, carriers: ReadonlyMap<Variant, Carrier>): P
   const of = (variant: Variant): [Carrier, Measured] => [carriers.get(variant)!, measured.get(variant)!];
   for (const carrier of carriers.values()) await warmUp(carrier, size, WARM_UP.size);
   const calls = CALLS.get(size) ?? DEFAULT_CALLS;
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < rounds * TURNS; round++) {
     for (const variant of rotated(VARIANTS, round)) {
       const [carrier, { times }] = of(variant);
       for (let i = 0; i < calls; i++) {

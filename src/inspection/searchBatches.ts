@@ -1,7 +1,7 @@
 import type { Found } from './search.ts';
 
 /** Smaller messages are searched where they are, bytes: to have them searched elsewhere costs as much. */
-export const MIN_BATCHED_BYTES = 4 * 1024;
+export const MIN_BATCHED_BYTES = 32 * 1024;
 /** Memory that both threads see, and so the most that is searched there at a time, bytes. What comes beyond is searched here meanwhile. */
 export const BATCHED_BYTES = 256 * 1024;
 /** Batches that the thread has at a time: one to search, one to go on with. */
