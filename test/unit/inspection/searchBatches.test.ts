@@ -15,8 +15,8 @@ const answer = (id: number, text: string): Buffer =>
 const all = <T>(looked: readonly (T | Promise<T>)[]): Promise<T[]> => Promise.all(looked.map((one) => Promise.resolve(one)));
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Some 6 KB that hold nothing, different for every number. */
-const plain = (n: number) => Array.from({ length: 1_500 }, (_, i) => `w${(n * 7 + i) % 97}`).join(' ');
+/** A little more than is searched where it is, that holds nothing; different for every number. */
+const plain = (n: number) => Array.from({ length: MIN_BATCHED_BYTES / 3 }, (_, i) => `w${(n * 7 + i) % 97}`).join(' ');
 
 describe('Messages that come many at a time', function () {
   this.timeout(30_000);
