@@ -1,4 +1,4 @@
-import type { Activity } from './auditLog.ts';
+import type { Activity } from './activities.ts';
 import type { Outcome } from './record.ts';
 
 /** Which calls are meant. What is absent does not matter. */

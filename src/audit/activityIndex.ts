@@ -1,7 +1,8 @@
 import type { Disposable } from '../common/disposable.ts';
 import { JobThread } from '../store/jobThread.ts';
 import type { Database } from '../store/database.ts';
-import type { Activity, AuditLog } from './auditLog.ts';
+import type { Activity } from './activities.ts';
+import type { AuditLog } from './auditLog.ts';
 import { conditionOf, isMeant, type ActivityFilter } from './activityFilter.ts';
 import {
   INDEX_SCHEMA,

@@ -4,21 +4,13 @@ import { StoreError } from '../common/errors.ts';
 import { newId } from '../common/identifiers.ts';
 import type { StopSignal } from '../common/stop.ts';
 import type { Database } from '../store/database.ts';
+import { readActivities, type ActivitiesAsked, type Activity } from './activities.ts';
 import { entryHash, type Head } from './chain.ts';
 import { BEAT_MS } from './chainMemory.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import { INSERT, IntentJournal, adoptJournals, type Link } from './intentJournal.ts';
 import { entryOf, type Act, type Entry, type Intent, type Outcome } from './record.ts';
 import { verifyRecord, type Verification } from './verification.ts';
-
-/** A call as the activity view shows it: its intent, and its outcome once there is one. */
-export interface Activity {
-  readonly seq: number;
-  readonly exchange: string;
-  readonly at: number;
-  readonly intent: Intent;
-  readonly outcome: Outcome | undefined;
-}
 
 /** An outcome waits at most this long for company before it is written, milliseconds. A crash in between leaves an intent without outcome. */
 const OUTCOME_DELAY_MS = 20;
@@ -28,9 +20,6 @@ const OUTCOMES_AT_ONCE = 32;
 const THICK = 6;
 /** Outcomes that may wait while the database can't be written; the oldest are given up beyond that. */
 const MAX_WAITING_OUTCOMES = 10_000;
-
-/** Entries behind the asked-for page that are looked through for outcomes of its calls. */
-const OUTCOME_DISTANCE = 5_000;
 
 /** Entries that are looked through for one call: some 100 ms. */
 const LOOK_BACK = 50_000;
@@ -136,52 +125,10 @@ export class AuditLog implements Disposable {
     if (waiting.length > 0 || this.#ahead.length > 0) this.#write(waiting);
   }
 
-  /**
-   * Calls, newest first. `before` is the `seq` of the last one already seen; `named` leaves out what belongs to every connection
-   * (initialize, lists, pings).
-   */
-  activities(options: {
-    readonly limit: number;
-    readonly before?: number;
-    readonly server?: string;
-    readonly named?: boolean;
-    /** Entries that are looked through; default: all. */
-    readonly lookBack?: number;
-    meant?(activity: Activity): boolean;
-  }): Activity[] {
+  /** Calls, newest first. */
+  activities(asked: ActivitiesAsked): Activity[] {
     this.#tryFlush();
-    const { limit, before = Number.MAX_SAFE_INTEGER, server, lookBack = Infinity } = options;
-    let seen = 0;
-    const out: Activity[] = [];
-    // An outcome stands behind its intent, at most a running time away: it is met first.
-    const outcomes = new Map<string, string>();
-    const rows = this.#db.iterate(
-      "SELECT seq, at, kind, exchange, server, tool, body FROM audit WHERE seq < ? AND kind <> 'act' ORDER BY seq DESC",
-      Math.min(Number.MAX_SAFE_INTEGER, before + OUTCOME_DISTANCE),
-    );
-    for (const row of rows) {
-      if (++seen > lookBack) break;
-      const exchange = String(row['exchange']);
-      if (row['kind'] === 'outcome') outcomes.set(exchange, String(row['body']));
-      else {
-        const seq = Number(row['seq']);
-        const outcome = outcomes.get(exchange);
-        outcomes.delete(exchange);
-        if (seq >= before || (server !== undefined && row['server'] !== server) || (options.named === true && row['tool'] === null))
-          continue;
-        const activity = {
-          seq,
-          at: Number(row['at']),
-          exchange,
-          intent: JSON.parse(String(row['body'])) as Intent,
-          outcome: outcome === undefined ? undefined : (JSON.parse(outcome) as Outcome),
-        };
-        if (options.meant?.(activity) === false) continue;
-        out.push(activity);
-        if (out.length >= limit) break;
-      }
-    }
-    return out;
+    return readActivities(this.#db, asked);
   }
 
   /** The entries at these places, in their order; those that are gone are left out. */
@@ -344,7 +291,10 @@ export class AuditLog implements Disposable {
       return;
     }
     const { links, n, head } = this.#chained(entries);
-    this.#journal.append(links);
+    if (!this.#journal.append(links)) {
+      this.#write(entries);
+      return;
+    }
     this.#ahead.push(...links);
     this.#n = n;
     this.#head = head;
@@ -370,7 +320,6 @@ export class AuditLog implements Disposable {
       this.#outcomes.unshift(...entries.filter((e) => e.kind === 'outcome'));
       throw error;
     }
-    this.#version = this.#db.dataVersion();
     this.#n = n;
     this.#head = head;
     this.#written = { n, hash: head };
@@ -378,7 +327,16 @@ export class AuditLog implements Disposable {
       this.#ahead = [];
       this.#journal.clear();
     }
+    this.#version = this.#versionNow();
     this.#appended.fire(undefined);
+  }
+
+  #versionNow(): number | undefined {
+    try {
+      return this.#db.dataVersion();
+    } catch {
+      return undefined;
+    }
   }
 
   /** Entries as the next links of the chain, and what its end is with them. */

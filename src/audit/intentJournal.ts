@@ -2,7 +2,7 @@ import { closeSync, openSync, readFileSync, readdirSync, rmSync, writeSync } fro
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import * as z from 'zod';
-import { StoreError, codeOf, messageOf } from '../common/errors.ts';
+import { codeOf } from '../common/errors.ts';
 import type { Database } from '../store/database.ts';
 import { entryHash, type Head } from './chain.ts';
 import type { Entry } from './record.ts';
@@ -22,8 +22,8 @@ export interface Link {
   readonly hash: string;
 }
 
-/** First line of a journal: whose it is. */
-const Owner = z.strictObject({ v: z.literal(1), chain: z.string(), host: z.string(), pid: z.number().int() });
+/** First line of a journal: whose it is. `since`: when the process began, milliseconds since the epoch. */
+const Owner = z.strictObject({ v: z.literal(1), chain: z.string(), host: z.string(), pid: z.number().int(), since: z.number() });
 type Owner = z.infer<typeof Owner>;
 
 /** A line: number, time, exchange, server, tool, hash, body. */
@@ -50,23 +50,21 @@ export class IntentJournal {
   /** `database`: path of the database. The file is made when it is first needed. */
   constructor(database: string, chain: string) {
     this.#path = `${database}${MIDDLE}${chain}`;
-    this.#owner = { v: 1, chain, host: hostname(), pid: process.pid };
+    this.#owner = { v: 1, chain, host: hostname(), pid: process.pid, since: performance.timeOrigin };
   }
 
-  /** Writes intents, all or none. Throws StoreError. */
-  append(rows: readonly Link[]): void {
+  /** Writes intents. False if that fails: none of them counts as written then. */
+  append(intents: readonly Link[]): boolean {
+    let text = '';
+    for (const { n, at, exchange, server, tool, body, hash } of intents)
+      text += `${n}${PART}${at}${PART}${exchange ?? ''}${PART}${server ?? ''}${PART}${JSON.stringify(tool)}${PART}${hash}${PART}${body}\n`;
     try {
       const file = this.#open();
-      let text = '';
-      for (const { n, at, exchange, server, tool, body, hash } of rows)
-        text += `${n}${PART}${at}${PART}${exchange ?? ''}${PART}${server ?? ''}${PART}${JSON.stringify(tool)}${PART}${hash}${PART}${body}\n`;
       this.#end += writeAll(file, text, this.#end);
-    } catch (error) {
-      throw new StoreError(
-        'CULVERT_STORE_FAILED',
-        `${this.#path} can't be written: ${messageOf(error)}. Look whether its disk has room and works, then try again.`,
-        { cause: error },
-      );
+      return true;
+    } catch {
+      // No room, or no right to: the database says what is wrong, if it can’t be written either.
+      return false;
     }
   }
 
@@ -184,8 +182,10 @@ function rowIn(line: string): Link | undefined {
 }
 
 /** Whether the window is certainly gone. Of another machine nobody here knows. */
-function isGone({ host, pid }: Owner): boolean {
-  if (host !== hostname() || pid === process.pid) return false;
+function isGone({ host, pid, since }: Owner): boolean {
+  if (host !== hostname()) return false;
+  // In a container that was started anew, a process often gets the number that it had before.
+  if (pid === process.pid) return since !== performance.timeOrigin;
   try {
     process.kill(pid, 0);
     return false;

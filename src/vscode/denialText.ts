@@ -1,4 +1,4 @@
-import type { Activity } from '../audit/auditLog.ts';
+import type { Activity } from '../audit/activities.ts';
 import type { Ruling } from '../authorization/decide.ts';
 import { explain } from '../authorization/explain.ts';
 import { visible } from '../common/text.ts';

@@ -1,4 +1,4 @@
-import type { Activity } from '../audit/auditLog.ts';
+import type { Activity } from '../audit/activities.ts';
 import type { App } from './app.ts';
 import type { RecordReader } from './recordedCalls.ts';
 

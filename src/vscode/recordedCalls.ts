@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { Activity } from '../audit/auditLog.ts';
+import type { Activity } from '../audit/activities.ts';
 import type { Intent } from '../audit/record.ts';
 import { CallArguments } from '../authorization/arguments.ts';
 import type { GrantUse, GrantUsage } from '../authorization/advise.ts';

@@ -1,5 +1,5 @@
 import type { ActivityIndex, ActivitySummary } from '../activityIndex.ts';
-import type { Activity } from '../auditLog.ts';
+import type { Activity } from '../activities.ts';
 import { parseBody, type Act } from '../record.ts';
 import type { Period } from '../spanJobs.ts';
 import type { Verification } from '../verification.ts';

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { Activity } from '../../audit/auditLog.ts';
+import type { Activity } from '../../audit/activities.ts';
 import type { Ruling } from '../../authorization/decide.ts';
 import { WORKSPACE_POLICY_PATH } from '../../authorization/policy/jsonPolicy.ts';
 import { toDisposable, type Disposable } from '../../common/disposable.ts';

@@ -1,5 +1,5 @@
 import type { ActivityConversation, ActivityDay } from '../../audit/activityIndex.ts';
-import type { Activity } from '../../audit/auditLog.ts';
+import type { Activity } from '../../audit/activities.ts';
 import { visible } from '../../common/text.ts';
 
 /** A day on which something was called. */

@@ -1,6 +1,6 @@
 import type { ActivityFilter } from '../../audit/activityFilter.ts';
 import type { ActivityConversation, ActivityIndex, ActivityPage } from '../../audit/activityIndex.ts';
-import type { Activity } from '../../audit/auditLog.ts';
+import type { Activity } from '../../audit/activities.ts';
 import { looksOf, redraws, topmost, type LoadedRows } from './activityChanges.ts';
 import {
   callRow,

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { ActivityFilter } from '../../audit/activityFilter.ts';
-import type { Activity } from '../../audit/auditLog.ts';
+import type { Activity } from '../../audit/activities.ts';
 import type { Intent, Outcome } from '../../audit/record.ts';
 import type { Disposable } from '../../common/disposable.ts';
 import { messageOf } from '../../common/errors.ts';

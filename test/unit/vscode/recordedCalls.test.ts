@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
-import type { Activity } from '../../../src/audit/auditLog.ts';
+import type { Activity } from '../../../src/audit/activities.ts';
 import type { Intent } from '../../../src/audit/record.ts';
 import { decide, type Ruling } from '../../../src/authorization/decide.ts';
 import type { Grant } from '../../../src/authorization/grant.ts';
