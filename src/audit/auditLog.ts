@@ -251,6 +251,8 @@ export class AuditLog implements Disposable {
     this.#thick = thick;
     try {
       this.flush();
+      // It is there only while calls come one upon the other.
+      if (!thick) this.#journal.close();
     } catch {
       // They wait for the next entry that can be written.
     }

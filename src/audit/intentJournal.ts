@@ -78,7 +78,7 @@ export class IntentJournal {
     return this.#end === this.#first;
   }
 
-  /** Closes the file, and removes it unless something in it is not in the record yet: then the next window takes that in. */
+  /** Closes the file, and removes it unless something in it is not in the record yet: then the next window takes that in. A new one can follow. */
   close(): void {
     if (this.#file === undefined) return;
     closeSync(this.#file);

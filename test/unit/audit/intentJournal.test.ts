@@ -153,6 +153,16 @@ describe('intent journal', () => {
     assert.deepEqual((await log.verify()).problems, []);
   });
 
+  it('is gone once no more calls come, and there again with the next', async () => {
+    await gather('a');
+    clock.advance(20);
+    assert.deepEqual(journalsOf(bench.path), []);
+    await gather('b');
+    assert.equal(journalsOf(bench.path).length, 1);
+    clock.advance(20);
+    assert.deepEqual((await log.verify()).problems, []);
+  });
+
   it('is gone once its window has closed', async () => {
     await gather('a');
     log.dispose();
