@@ -4,6 +4,7 @@ import type { LeakDecisions, LeakPlace } from './leakDecisions.ts';
 import { DEFAULT_LEAK_POLICY, leakAction, type LeakAction, type LeakPolicy } from './leakPolicy.ts';
 import type { OutputSchema } from './outputSchemas.ts';
 import { isCanary } from './canaryId.ts';
+import { LastHeaders } from './lastHeaders.ts';
 import { Findings, NOT_COMPLETE, both, type Described } from './messageFindings.ts';
 import { redact, unescaped, type Removal } from './redaction.ts';
 import { Search, type Found, type Hit, type Part, type Wanted } from './search.ts';
@@ -86,6 +87,7 @@ export class Inspector {
   /** Texts that hold nothing of what is searched for in version {@link #cleanFor}. */
   readonly #clean = new Set<string>();
   #cleanFor = -1;
+  readonly #lastHeaders = new LastHeaders();
 
   constructor(options: InspectorOptions) {
     this.#options = options;
@@ -164,10 +166,15 @@ export class Inspector {
     readonly headers: Readonly<Record<string, string | string[]>>;
     readonly findings: readonly Finding[];
   } {
+    const { version } = this.#options.secrets;
+    if (this.#lastHeaders.are(headers, version)) return { headers, findings: NONE };
     let all = '';
     for (const name in headers) all += `${name}: ${String(headers[name])}\n`;
     const bytes = () => Buffer.from(all, 'latin1');
-    if (this.#isCleanText('h', all, () => this.#search.text(bytes(), SECRETS).hits.length === 0)) return { headers, findings: NONE };
+    if (this.#isCleanText('h', all, () => this.#search.text(bytes(), SECRETS).hits.length === 0)) {
+      if (this.#clean.has(`h${all}`)) this.#lastHeaders.keep(headers, version);
+      return { headers, findings: NONE };
+    }
     const findings = new Findings('to-agent');
     const clean = (name: string, value: string) => {
       const text = `${name}: ${value}`;

@@ -190,6 +190,24 @@ describe('Inspector.headers', () => {
     assert.equal(inspector.isClean(message, `${secret}\n`), true);
   });
 
+  it('sees every change of headers that held nothing a moment ago', () => {
+    const inspector = inspectorFor(secret);
+    const clean = { 'x-a': 'one', 'x-b': 'two' };
+    for (const changed of [
+      { ...clean, 'x-a': secret },
+      { ...clean, 'x-b': secret },
+      { ...clean, 'x-c': secret },
+      { 'x-a': 'one', [secret]: 'two' },
+      { ...clean, 'x-b': ['two', secret] },
+      { 'x-b': secret },
+    ]) {
+      for (let i = 0; i < 2; i++) assert.deepEqual(inspector.headers(clean).findings, []);
+      assert.equal(inspector.headers(changed).findings.length, 1);
+    }
+    assert.deepEqual(inspector.headers({ 'x-a': 'one' }).findings, []);
+    assert.deepEqual(inspector.headers({}).findings, []);
+  });
+
   it('takes out values that hold the secret, of lists too', () => {
     const { headers, findings } = inspectorFor(secret).headers({ 'x-a': `v ${secret}`, 'x-b': ['ok', b64('')], 'x-c': 'ok' });
     assert.deepEqual(headers, { 'x-a': '[culvert: redacted]', 'x-b': ['ok', '[culvert: redacted]'], 'x-c': 'ok' });
