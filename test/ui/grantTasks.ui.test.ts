@@ -38,7 +38,8 @@ describe('A task', () => {
 
   it('lets its grants work, says that what is allowed meanwhile ends with it, and stands on the record', async () => {
     const { window } = culvert();
-    assert.equal((await call(window, look.id)).ok, true);
+    const first = await call(window, look.id);
+    assert.equal(first.ok, true, first.text);
     const asked = call(window, change.id, {});
     const prompt = await window.quickInputWith(question('change'));
     assert.match(await prompt.innerText(), /Always\s*ends with the task “tidy the wiki”/);
