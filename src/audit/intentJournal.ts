@@ -83,7 +83,12 @@ export class IntentJournal {
     if (this.#file === undefined) return;
     closeSync(this.#file);
     this.#file = undefined;
-    if (this.isEmpty) rmSync(this.#path, { force: true });
+    if (!this.isEmpty) return;
+    try {
+      rmSync(this.#path, { force: true });
+    } catch {
+      // Another program looks into it (Windows). It holds nothing that is not in the record; the next window removes it.
+    }
   }
 
   #open(): number {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditLog } from '../../../src/audit/auditLog.ts';
 import { Checkpoints, newSigningKey } from '../../../src/audit/checkpoints.ts';
@@ -167,6 +167,16 @@ describe('intent journal', () => {
     await gather('a');
     log.dispose();
     assert.deepEqual(journalsOf(bench.path), []);
+    assert.equal(stored().length, 13);
+  });
+
+  it('that can’t be removed does not keep the window from closing', async () => {
+    await gather('a');
+    const path = journal();
+    rmSync(path);
+    mkdirSync(path);
+    log.dispose();
+    assert.ok(existsSync(path));
     assert.equal(stored().length, 13);
   });
 
