@@ -170,12 +170,12 @@ describe('intent journal', () => {
     assert.equal(stored().length, 13);
   });
 
-  it('that can’t be removed does not keep the window from closing', async () => {
+  it('that can’t be removed does not keep the window from signing when it closes', async () => {
     await gather('a');
     const path = journal();
     rmSync(path);
     mkdirSync(path);
-    log.dispose();
+    await log.end();
     assert.ok(existsSync(path));
     assert.equal(stored().length, 13);
   });
